@@ -1,0 +1,80 @@
+# The commands of the project. `make help` lists them.
+#
+# Everything runs in the virtual environment .venv, made on the first call.
+# PYTHON=... chooses the interpreter it is made with, ARGS="..." adds flags to
+# the quick start and PYTEST_ARGS="..." to the tests.
+
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+PYTHON ?=
+ARGS ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install quickstart test lint format clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+install: $(VENV)/.installed  ## make the virtual environment and stop there
+
+quickstart: $(VENV)/.installed  ## draw faces, calibrate, train a small model on them and score it
+	$(VENV_PYTHON) -m ssimbad_jax.main --config=configs/quickstart.py $(ARGS)
+
+test: $(VENV)/.installed-dev  ## run the tests
+	$(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## check style, formatting and types
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: $(VENV)/.installed-dev  ## format the code and mend what ruff can mend
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+clean:  ## remove the virtual environment and the caches; runs/ stays
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements.txt
+	$(call install,requirements.txt)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(call install,requirements-dev.txt)
+	@touch $@
+
+# An installation that was interrupted leaves no .complete behind, and the next
+# one starts from an empty environment: half a package looks whole to pip.
+define install
+	@test -f $(VENV)/.complete || { $(create_environment); }
+	@rm -f $(VENV)/.complete
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet -r $(1)
+	@touch $(VENV)/.complete
+endef
+
+# Being on the PATH is not enough: version managers leave names there that do
+# not run, and Debian ships Python without the module that puts pip into a
+# virtual environment.
+define create_environment
+chosen=""; without_pip=""; \
+for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+  "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+    2>/dev/null || continue; \
+  if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; \
+  then chosen="$$candidate"; break; else without_pip="$$without_pip $$candidate"; fi; \
+done; \
+if test -z "$$chosen" && test -n "$$without_pip"; then \
+  echo "error: cannot make a virtual environment:$$without_pip lacks the module ensurepip." >&2; \
+  echo "On Debian and Ubuntu: sudo apt install python3-venv (or python3.11-venv, ...)." >&2; \
+  exit 1; \
+elif test -z "$$chosen"; then \
+  echo "error: no Python 3.11, 3.12 or 3.13 among: $(or $(PYTHON),python3.13 python3.12 python3.11 python3)." >&2; \
+  echo "Install one, or name it: make PYTHON=/path/to/python3.12 quickstart" >&2; \
+  exit 1; \
+fi; \
+echo "Installing into $(VENV) with $$("$$chosen" --version); this takes a few minutes, once."; \
+"$$chosen" -m venv --clear $(VENV)
+endef

@@ -1,0 +1,74 @@
+"""From stored pictures to what the model sees: target, sketch and reference."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ssimbad_jax.data import sketch as sketch_lib
+from ssimbad_jax.data import warp as warp_lib
+
+
+class Conditioned(NamedTuple):
+    """A batch as the model sees it, float32 in [-1, 1].
+
+    Attributes:
+        image: `[B, H, W, 3]`, the target.
+        sketch: `[B, H, W, 1]`, -1 on lines and 1 on paper.
+        reference: `[B, H, W, 3]`.
+    """
+
+    image: jax.Array
+    sketch: jax.Array
+    reference: jax.Array
+
+    @property
+    def condition(self) -> jax.Array:
+        """`[B, H, W, 4]`: sketch and reference along the channels."""
+        return jnp.concatenate([self.sketch, self.reference], axis=-1)
+
+
+def from_uint8(picture: jax.Array) -> jax.Array:
+    """Maps uint8 in [0, 255] to float32 in [-1, 1]."""
+    return picture.astype(jnp.float32) / 127.5 - 1.0
+
+
+def to_uint8(picture: jax.Array) -> jax.Array:
+    """Maps floats in [-1, 1] to uint8 in [0, 255], clipped and rounded."""
+    return jnp.rint((jnp.clip(picture, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+
+
+def resize(picture: jax.Array, size: int) -> jax.Array:
+    """Resizes `[B, H, W, C]` to `[B, size, size, C]`, bilinear and antialiased."""
+    if picture.shape[1:3] == (size, size):
+        return picture
+    shape = (picture.shape[0], size, size, picture.shape[-1])
+    return jax.image.resize(picture, shape, "linear", precision=jax.lax.Precision.HIGHEST)
+
+
+def make_conditions(
+    key: jax.Array, batch: dict[str, jax.Array], *, image_size: int, warp: str
+) -> Conditioned:
+    """Draws sketch and reference at the stored size, then resizes all three.
+
+    The order matters: lines drawn at 256 px and resized are grey and thin, lines drawn at 32 px
+    would be black and cover half of the face. The paper draws at 256 px.
+
+    Args:
+        key: PRNG key.
+        batch: `image` uint8 `[B, S, S, 3]`, and `sketch` uint8 `[B, S, S, 1]` where the data set
+            comes with sketches; they are used as they are.
+        image_size: H = W of the result.
+        warp: kind of the reference's warp, "paper" or "natural".
+
+    Returns:
+        Target, sketch and reference, `[B, H, W, *]`.
+    """
+    sketch_key, warp_key = jax.random.split(key)
+    image = from_uint8(batch["image"])
+    if "sketch" in batch:
+        sketch = from_uint8(batch["sketch"])
+    else:
+        sketch = sketch_lib.random_xdog(sketch_key, image)
+    reference = warp_lib.random_warp(warp_key, image, warp)
+    return Conditioned(*(resize(picture, image_size) for picture in (image, sketch, reference)))

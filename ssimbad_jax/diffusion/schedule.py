@@ -1,0 +1,136 @@
+"""Noise schedules: how sigma is drawn in training, told to the network, and walked in sampling.
+
+EDM (Karras et al. 2022, arXiv 2206.00364, table 1) answers with three unrelated scales. SSIMBaD
+(Seo et al. 2025, arXiv 2506.04283) uses one scale phi, chosen for the data, three times.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssimbad_jax.diffusion import sigma_scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The three uses of the noise level.
+
+    Attributes:
+        sample_sigma: (key, shape) -> float32 sigma of that shape, drawn for training.
+        embed_sigma: sigma -> c_noise of the same shape, what the network is told.
+        sigma_grid: steps -> float64 [steps + 1] NumPy array, the noise levels that sampling walks:
+            from sigma_max down to sigma_min, then 0. Raises ValueError if steps < 1.
+        sigma_min: smallest noise level, above 0.
+        sigma_max: largest noise level.
+    """
+
+    sample_sigma: Callable[[jax.Array, tuple[int, ...]], jax.Array]
+    embed_sigma: Callable[[jax.Array], jax.Array]
+    sigma_grid: Callable[[int], np.ndarray]
+    sigma_min: float
+    sigma_max: float
+
+
+def ssimbad(
+    scale: sigma_scale.SigmaScale, sigma_min: float = 0.002, sigma_max: float = 80.0
+) -> Schedule:
+    """Returns the SSIMBaD schedule: u = phi(sigma) is uniform, the network's input, and the grid.
+
+    Args:
+        scale: phi.
+        sigma_min: smallest noise level, above 0.
+        sigma_max: largest noise level.
+
+    Raises:
+        ValueError: not 0 < sigma_min < sigma_max.
+    """
+    _check_range(sigma_min, sigma_max)
+    u_min, u_max = float(scale.forward(sigma_min)), float(scale.forward(sigma_max))
+
+    def sample_sigma(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        u = u_min + (u_max - u_min) * jax.random.uniform(key, shape)
+        # Rounding may carry sigma past the ends.
+        return jnp.clip(scale.inverse(u), sigma_min, sigma_max)
+
+    def sigma_grid(steps: int) -> np.ndarray:
+        _check_steps(steps)
+        sigma = scale.inverse(np.linspace(u_max, u_min, steps))
+        return np.append(np.clip(sigma, sigma_min, sigma_max), 0.0)
+
+    return Schedule(sample_sigma, scale.forward, sigma_grid, sigma_min, sigma_max)
+
+
+def edm(
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+    p_mean: float = -1.2,
+    p_std: float = 1.2,
+) -> Schedule:
+    """Returns EDM's schedule (Karras et al. 2022, table 1, column "Ours").
+
+    Args:
+        sigma_min: smallest noise level of the grid, above 0.
+        sigma_max: largest noise level of the grid.
+        rho: the grid is even in sigma^(1/rho).
+        p_mean: mean of ln sigma in training. Training is not limited to the grid's range.
+        p_std: standard deviation of ln sigma in training.
+
+    Raises:
+        ValueError: not 0 < sigma_min < sigma_max, or rho or p_std not positive.
+    """
+    _check_range(sigma_min, sigma_max)
+    for name, value in (("rho", rho), ("p_std", p_std)):
+        if not value > 0:
+            raise ValueError(f"{name} is {value}; it must be positive")
+
+    def sample_sigma(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jnp.exp(p_mean + p_std * jax.random.normal(key, shape))
+
+    def embed_sigma(sigma: jax.Array) -> jax.Array:
+        return jnp.log(sigma) / 4.0
+
+    def sigma_grid(steps: int) -> np.ndarray:
+        _check_steps(steps)
+        root = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), steps)
+        return np.append(np.clip(root**rho, sigma_min, sigma_max), 0.0)
+
+    return Schedule(sample_sigma, embed_sigma, sigma_grid, sigma_min, sigma_max)
+
+
+def sub_grid(grid: np.ndarray, steps: int) -> np.ndarray:
+    """Returns the points floor(linspace(0, N, steps + 1)) of an N-step grid.
+
+    The official code samples in few steps by walking a part of a long grid, which differs from a
+    short grid of its own: the last step starts well above sigma_min.
+
+    Args:
+        grid: [N + 1] noise levels, descending.
+        steps: steps to walk, at least 1 and at most N.
+
+    Returns:
+        [steps + 1] noise levels with the grid's first and last.
+
+    Raises:
+        ValueError: steps is out of range.
+    """
+    length = len(grid) - 1
+    if not 1 <= steps <= length:
+        raise ValueError(f"steps is {steps}; a grid of {length} steps has 1 to {length} to walk")
+    # Integer arithmetic: the floor of a rounded quotient may be one too small.
+    return grid[np.arange(steps + 1) * length // steps]
+
+
+def _check_range(sigma_min: float, sigma_max: float) -> None:
+    if not 0 < sigma_min < sigma_max:
+        raise ValueError(
+            f"sigma_min is {sigma_min} and sigma_max {sigma_max}; choose 0 < sigma_min < sigma_max"
+        )
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; a grid needs at least 1 step")

@@ -1,0 +1,49 @@
+"""The main job: calibrate, train, evaluate.
+
+    python -m ssimbad_jax.main --config=configs/edm_ssimbad.py --config.data.dir=PICTURES
+
+Every field of the config can be overridden: `--config.train.batch_size=8`.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from ssimbad_jax.stages import run
+from ssimbad_jax.training import loop, sharding
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The config, a Python file.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where everything is written; by default runs/<config name>."
+)
+_STAGES = flags.DEFINE_list("stages", ["calibrate", "train", "evaluate"], "What to run, in order.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "One process a host of a cluster or TPU pod: call jax.distributed."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the stages."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
+    logging.set_verbosity(logging.WARNING)
+    config = _CONFIG.value
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+    else:
+        sharding.use_every_core_as_a_device(run.batch_sizes(config))
+    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = _WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem
+    try:
+        run.run(config, pathlib.Path(workdir), _STAGES.value)
+    except (ValueError, OSError, loop.NonFiniteError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)

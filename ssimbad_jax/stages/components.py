@@ -1,0 +1,215 @@
+"""What a config describes, built: data, network, schedule, denoiser, optimiser.
+
+Each function turns a part of the ConfigDict into plain arguments for the code below the stages.
+"""
+
+import functools
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import tensorflow_datasets as tfds
+
+from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_face
+from ssimbad_jax.diffusion import denoiser, losses, samplers, schedule, sigma_scale
+from ssimbad_jax.models import unet as unet_lib
+from ssimbad_jax.stages import calibrate
+from ssimbad_jax.training import optimizer, progress
+
+CHECKPOINTS = pathlib.Path("checkpoints") / "pretrain"
+
+DenoiseWithParams = Callable[..., jax.Array]
+
+
+def prepared_dir(config: ml_collections.ConfigDict) -> pathlib.Path:
+    """Returns the folder where built data sets are kept."""
+    if config.data.prepared_dir:
+        return pathlib.Path(config.data.prepared_dir).expanduser()
+    return pathlib.Path.home() / ".cache" / "ssimbad_jax"
+
+
+def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
+    """Returns the prepared data set: the pictures of `data.dir`, or the built-in faces."""
+    data, kept_in = config.data, prepared_dir(config)
+    if data.dir:
+        return anime_face.prepare(
+            pathlib.Path(data.dir).expanduser(), kept_in, size=data.condition_size
+        )
+    progress.say(
+        "No data.dir is given: using the built-in toy faces. For your own pictures pass "
+        f"--config.data.dir=FOLDER. Prepared data is kept in {kept_in} (data.prepared_dir)."
+    )
+    return toy_face.prepare(
+        kept_in,
+        train=data.toy_faces_train,
+        test=data.toy_faces_test,
+        size=data.condition_size,
+        seed=config.seed,
+    )
+
+
+def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
+    """Returns the network."""
+    model = config.model
+    return unet_lib.UNet(
+        base_channels=model.base_channels,
+        channel_multipliers=tuple(model.channel_multipliers),
+        num_res_blocks=model.num_res_blocks,
+        num_heads=model.num_heads,
+        num_groups=model.num_groups,
+        cbam=model.cbam,
+        dtype=jnp.dtype(model.compute_dtype),
+    )
+
+
+def init_params(config: ml_collections.ConfigDict, key: jax.Array) -> Any:
+    """Returns freshly drawn parameters."""
+    size = config.data.image_size
+    return unet(config).init(key, jnp.zeros((1, size, size, 7)), jnp.zeros((1,)))["params"]
+
+
+def abstract_params(config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding) -> Any:
+    """Returns shapes, dtypes and sharding of the parameters, without allocating them."""
+    params = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
+    return with_sharding(params, sharding)
+
+
+def with_sharding(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Returns the shapes and dtypes of `tree`, all with one sharding."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def noise_schedule(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> schedule.Schedule:
+    """Returns the schedule of `diffusion.schedule`; SSIMBaD's scale is that of the calibration."""
+    sigma_range = (config.diffusion.sigma_min, config.diffusion.sigma_max)
+    if config.diffusion.schedule == "edm":
+        return schedule.edm(*sigma_range)
+    return schedule.ssimbad(sigma_scale_of_run(config, workdir), *sigma_range)
+
+
+def sigma_scale_of_run(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> sigma_scale.SigmaScale:
+    """Returns phi: the rational scale of `calibrate.c`, or the one that calibration chose.
+
+    Raises:
+        FileNotFoundError: the scale is to come from a calibration that was not run.
+    """
+    if config.calibrate.scale == "rational":
+        return sigma_scale.rational(config.calibrate.c)
+    return calibrate.scale_from_json(workdir / calibrate.RESULT)
+
+
+def denoise_with_params(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> DenoiseWithParams:
+    """Returns D as a function of (params, noisy, sigma, condition)."""
+    network, sigma_data = unet(config), config.diffusion.sigma_data
+
+    def denoise(params: Any, noisy: jax.Array, sigma: jax.Array, condition: jax.Array) -> jax.Array:
+        def apply(x: jax.Array, c_noise: jax.Array) -> jax.Array:
+            return jnp.asarray(network.apply({"params": params}, x, c_noise))
+
+        return denoiser.denoise(
+            apply,
+            noisy,
+            sigma,
+            condition,
+            embed_sigma=noise_schedule.embed_sigma,
+            sigma_data=sigma_data,
+        )
+
+    return denoise
+
+
+def weighting(config: ml_collections.ConfigDict) -> losses.Weighting:
+    """Returns the weight of the loss as a function of sigma."""
+    if config.train.loss_weighting == "edm":
+        return losses.edm_weighting(config.diffusion.sigma_data)
+    return losses.uniform_weighting
+
+
+def sampling_grid(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> np.ndarray:
+    """Returns the sigmas that scoring walks, float64 `[steps + 1]`."""
+    evaluation = config.eval
+    if evaluation.grid_steps:
+        grid = noise_schedule.sigma_grid(evaluation.grid_steps)
+        return schedule.sub_grid(grid, evaluation.sampler_steps)
+    return noise_schedule.sigma_grid(evaluation.sampler_steps)
+
+
+def sampler(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]:
+    """Returns the sampler of `eval` as a function of (params, noise, condition, key)."""
+    denoise = denoise_with_params(config, noise_schedule)
+    grid = sampling_grid(config, noise_schedule)
+    walk = {"heun": samplers.heun, "euler": samplers.euler}[config.eval.sampler]
+    churn = samplers.Churn(amount=config.eval.churn)
+
+    def sample(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> jax.Array:
+        return walk(
+            lambda noisy, sigma: denoise(params, noisy, sigma, condition),
+            noise,
+            grid,
+            key=key,
+            churn=churn,
+        )
+
+    return sample
+
+
+def total_steps(config: ml_collections.ConfigDict, num_images: int) -> int:
+    """Returns the steps of the training: `train.steps`, or what `train.epochs` makes."""
+    if config.train.steps:
+        return config.train.steps
+    return max(1, config.train.epochs * num_images // config.train.batch_size)
+
+
+def optimizer_settings(
+    config: ml_collections.ConfigDict, num_images: int
+) -> optimizer.OptimizerSettings:
+    """Returns the optimiser's settings; a warm-up of -1 is one epoch."""
+    train, steps = config.train, total_steps(config, num_images)
+    warmup = train.warmup_steps
+    if warmup < 0:
+        warmup = min(max(1, num_images // train.batch_size), steps // 2)
+    return optimizer.OptimizerSettings(
+        learning_rate=train.learning_rate,
+        final_learning_rate=train.final_learning_rate,
+        warmup_steps=warmup,
+        total_steps=steps,
+        weight_decay=train.weight_decay,
+        clip_norm=train.clip_norm,
+    )
+
+
+def training_split(config: ml_collections.ConfigDict) -> tuple[hold_out.Subset, hold_out.Subset]:
+    """Returns the pictures to train on and those held out of the training split."""
+    source = pipeline.open_source(data_builder(config), "train")
+    count = min(config.train.validation_images, max(1, len(source) // 10))
+    return hold_out.hold_out(source, count, config.seed)
+
+
+def calibration_pictures(config: ml_collections.ConfigDict) -> tuple[np.ndarray, str]:
+    """Returns the training pictures to measure, uint8 `[N, H, W, 3]`, and the data's fingerprint.
+
+    They have the model's size: what is measured is what the model will see.
+    """
+    source, _ = training_split(config)
+    count = min(config.calibrate.num_images, len(source))
+    stored = jnp.stack([source[index]["image"] for index in range(count)])
+    resized = conditions.resize(conditions.from_uint8(stored), config.data.image_size)
+    return np.asarray(conditions.to_uint8(resized)), source.fingerprint
+
+
+def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns the config in plain JSON types."""
+    return json.loads(config.to_json())

@@ -1,0 +1,54 @@
+"""All stages of a run, in order."""
+
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+
+import jax
+import ml_collections
+
+from ssimbad_jax.stages import calibrate, components, evaluate, train, validation
+
+Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
+
+
+def _calibrate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    pictures, fingerprint = components.calibration_pictures(config)
+    calibrate.calibrate(config, workdir, pictures, fingerprint)
+
+
+STAGES: dict[str, Stage] = {
+    "calibrate": _calibrate,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+}
+
+
+def batch_sizes(config: ml_collections.ConfigDict) -> list[int]:
+    """Returns the batch sizes that the number of devices has to divide."""
+    return [config.train.batch_size // max(1, config.train.accumulate), config.eval.batch_size]
+
+
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequence[str]) -> None:
+    """Checks the config and runs the stages.
+
+    Args:
+        config: see `configs/edm_ssimbad.py`.
+        workdir: where everything is written; made if it does not exist.
+        stages: names out of `STAGES`.
+
+    Raises:
+        validation.ConfigError: the config or a stage's name cannot work; nothing was run.
+    """
+    unknown = [name for name in stages if name not in STAGES]
+    if unknown:
+        raise validation.ConfigError(
+            f"--stages names {unknown[0]!r}; choose from {','.join(STAGES)}"
+        )
+    validation.check(config, jax.device_count(), jax.process_count())
+    workdir.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
+    for name, stage in STAGES.items():
+        if name in stages:
+            stage(config, workdir)

@@ -1,0 +1,207 @@
+"""Refuses configs that cannot work, before anything runs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
+
+from ssimbad_jax.data import warp
+from ssimbad_jax.models import unet
+
+CHOICES = {
+    "data.warp": warp.KINDS,
+    "model.compute_dtype": ("float32", "bfloat16"),
+    "diffusion.schedule": ("ssimbad", "edm"),
+    "calibrate.scale": ("rational", "best", "table"),
+    "train.loss_weighting": ("uniform", "edm"),
+    "eval.sampler": ("heun", "euler"),
+    "eval.checkpoint": ("newest", "best"),
+}
+
+# Smallest value of each number; fields that are not named may be any number.
+AT_LEAST = {
+    "seed": 0,
+    "data.image_size": 8,
+    "data.condition_size": 32,
+    "data.num_workers": 0,
+    "data.toy_faces_train": 1,
+    "data.toy_faces_test": 2,
+    "model.base_channels": 1,
+    "model.num_res_blocks": 1,
+    "model.num_heads": 1,
+    "model.num_groups": 1,
+    "calibrate.num_images": 1,
+    "calibrate.num_sigmas": 16,
+    "calibrate.num_draws": 1,
+    "calibrate.max_memory_mb": 1,
+    "train.steps": 0,
+    "train.epochs": 0,
+    "train.batch_size": 1,
+    "train.accumulate": 1,
+    "train.final_learning_rate": 0,
+    "train.warmup_steps": -1,
+    "train.weight_decay": 0,
+    "train.log_every": 1,
+    "train.validate_every": 1,
+    "train.validation_images": 1,
+    "train.sample_every": 1,
+    "train.checkpoint_every": 1,
+    "train.keep_checkpoints": 1,
+    "eval.sampler_steps": 1,
+    "eval.grid_steps": 0,
+    "eval.churn": 0,
+    "eval.batch_size": 1,
+    "eval.max_images": 0,
+    "eval.save_images": 0,
+}
+
+POSITIVE = (
+    "diffusion.sigma_min",
+    "diffusion.sigma_max",
+    "diffusion.sigma_data",
+    "calibrate.c",
+    "train.learning_rate",
+    "train.clip_norm",
+    "train.ema_half_life",
+)
+
+
+class ConfigError(ValueError):
+    """The config asks for something that cannot be done; the message says how to mend it."""
+
+
+def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: int = 1) -> None:
+    """Checks every field and how they fit together.
+
+    Args:
+        config: see `configs/edm_ssimbad.py`.
+        num_devices: devices of all hosts.
+        num_processes: hosts.
+
+    Raises:
+        ConfigError: with one line for each problem: field, value and remedy.
+    """
+    problems = [
+        *_single_fields(config),
+        *_model(config),
+        *_diffusion(config),
+        *_batches(config, num_devices, num_processes),
+        *_lengths(config),
+    ]
+    if problems:
+        raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
+
+
+def _get(config: ml_collections.ConfigDict, field: str) -> Any:
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
+    for field, choices in CHOICES.items():
+        value = _get(config, field)
+        if value not in choices:
+            yield f"{field} is {value!r}; choose one of {', '.join(map(repr, choices))}"
+    for field, least in AT_LEAST.items():
+        value = _get(config, field)
+        if value < least:
+            yield f"{field} is {value}; set it to {least} or more"
+    for field in POSITIVE:
+        value = _get(config, field)
+        if not 0 < value < float("inf"):
+            yield f"{field} is {value}; set it to a positive number"
+
+
+def _model(config: ml_collections.ConfigDict) -> Iterator[str]:
+    model = config.model
+    multipliers = tuple(model.channel_multipliers)
+    if not multipliers or not all(isinstance(m, int) and m > 0 for m in multipliers):
+        yield (
+            f"model.channel_multipliers is {multipliers}; give one positive whole number a level, "
+            "such as (1, 2, 4)"
+        )
+        return
+    factor = 2 ** (len(multipliers) - 1)
+    size = config.data.image_size
+    if size % factor:
+        yield (
+            f"data.image_size is {size}, not divisible by {factor} for "
+            f"{len(multipliers)} levels (model.channel_multipliers); set it to "
+            f"{max(1, round(size / factor)) * factor}, or use fewer levels"
+        )
+    if model.base_channels % 2:
+        yield f"model.base_channels is {model.base_channels}; the noise embedding needs it even"
+    widths = [model.base_channels * m for m in multipliers]
+    # The decoder normalises concatenations of neighbouring widths, too.
+    if model.num_groups > 0 and any(width % model.num_groups for width in widths):
+        yield (
+            f"model.num_groups is {model.num_groups}, which does not divide the levels' channels "
+            f"{widths}; choose a divisor of model.base_channels = {model.base_channels}"
+        )
+    if model.num_heads > 0 and widths[-1] % model.num_heads:
+        yield (
+            f"model.num_heads is {model.num_heads}, which does not divide the {widths[-1]} "
+            "channels of the last level; choose a divisor"
+        )
+    if model.cbam and min(widths) < unet.CBAM_REDUCTION:
+        yield (
+            f"model.cbam needs {unet.CBAM_REDUCTION} channels or more at each level, but "
+            f"model.base_channels is {model.base_channels}; raise it, or set model.cbam to False"
+        )
+
+
+def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
+    diffusion = config.diffusion
+    if diffusion.sigma_min >= diffusion.sigma_max:
+        yield (
+            f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
+            f"{diffusion.sigma_max}; set sigma_min below sigma_max"
+        )
+    evaluation = config.eval
+    if evaluation.grid_steps and evaluation.grid_steps < evaluation.sampler_steps:
+        yield (
+            f"eval.grid_steps is {evaluation.grid_steps}, fewer than eval.sampler_steps = "
+            f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
+        )
+
+
+def _batches(
+    config: ml_collections.ConfigDict, num_devices: int, num_processes: int
+) -> Iterator[str]:
+    train = config.train
+    if train.batch_size > 0 and train.accumulate > 0:
+        if train.batch_size % (train.accumulate * num_devices):
+            yield (
+                f"train.batch_size is {train.batch_size}, not divisible by {num_devices} "
+                f"device(s) times train.accumulate = {train.accumulate}; set it to a multiple of "
+                f"{train.accumulate * num_devices}"
+            )
+    if config.eval.batch_size % num_devices:
+        yield (
+            f"eval.batch_size is {config.eval.batch_size}, not divisible by {num_devices} "
+            f"device(s); set it to a multiple of {num_devices}"
+        )
+    if num_devices % num_processes:
+        yield f"{num_devices} devices do not divide among {num_processes} processes"
+
+
+def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
+    train = config.train
+    if train.steps == 0 and train.epochs == 0:
+        yield "train.steps and train.epochs are both 0; set one of them"
+    if train.final_learning_rate > train.learning_rate:
+        yield (
+            f"train.final_learning_rate is {train.final_learning_rate}, above "
+            f"train.learning_rate = {train.learning_rate}; lower it"
+        )
+    if train.steps and train.warmup_steps >= train.steps:
+        yield (
+            f"train.warmup_steps is {train.warmup_steps}, not less than train.steps = "
+            f"{train.steps}; lower it, or set it to -1 for one epoch"
+        )
+    if config.data.image_size > config.data.condition_size:
+        yield (
+            f"data.image_size is {config.data.image_size}, above data.condition_size = "
+            f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
+        )

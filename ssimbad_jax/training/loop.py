@@ -1,0 +1,218 @@
+"""The training loop, for pretraining and whatever else has a loss."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssimbad_jax.training import checkpoint, metric_log, progress
+from ssimbad_jax.training import state as state_lib
+
+# The host reads a step's metrics this many steps late, so that the devices never wait for it.
+READING_LAG = 2
+STEPS_BEFORE_ESTIMATE = 3
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or the gradient of a step is not a finite number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopSettings:
+    """Lengths and intervals of a training, in steps.
+
+    Attributes:
+        total_steps: steps in all.
+        batch_size: pictures a step.
+        log_every: steps between rows of the log.
+        validate_every: steps between validation losses.
+        sample_every: steps between picture grids.
+        checkpoint_every: steps between checkpoints; each is validated, too.
+    """
+
+    total_steps: int
+    batch_size: int
+    log_every: int
+    validate_every: int
+    sample_every: int
+    checkpoint_every: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What the loop calls beside the step.
+
+    Attributes:
+        learning_rate: learning rate at a step.
+        validate: validation loss of a state.
+        sample: draws pictures of a state.
+        announce: told the seconds that the rest of the run will take, once.
+    """
+
+    learning_rate: Callable[[int], float]
+    validate: Callable[[state_lib.TrainState], float]
+    sample: Callable[[state_lib.TrainState], None]
+    announce: Callable[[float], None]
+
+
+def train(
+    train_step: Callable[..., tuple[state_lib.TrainState, state_lib.Metrics]],
+    state: state_lib.TrainState,
+    batches: Iterator[Any],
+    key: jax.Array,
+    *,
+    samples: int,
+    settings: LoopSettings,
+    run_config: dict[str, Any],
+    hooks: Hooks,
+    checkpoints: checkpoint.Checkpoints,
+    log: metric_log.MetricLog,
+) -> state_lib.TrainState:
+    """Trains from the state's step to the end, saving on the way and at the end.
+
+    Args:
+        train_step: the jitted step, which donates the state.
+        state: where to start.
+        batches: global batches on the devices, starting with sample number `samples`.
+        key: key of the run; steps fold in their number.
+        samples: global number of the next training sample.
+        settings: lengths and intervals.
+        run_config: kept in the checkpoints.
+        hooks: what else to call.
+        checkpoints: where to save.
+        log: where to write.
+
+    Returns:
+        The last state.
+
+    Raises:
+        NonFiniteError: a loss or gradient was not finite. The state before that step is saved.
+    """
+    start = int(state.step)
+    reader = _MetricReader(log, hooks.learning_rate, settings)
+    estimate = _Estimate(settings.total_steps, hooks.announce)
+
+    def save(state: state_lib.TrainState) -> None:
+        validation_loss = hooks.validate(state)
+        log.write(int(state.step), {"validation_loss": validation_loss})
+        checkpoints.save(
+            state,
+            samples=samples + (int(state.step) - start) * settings.batch_size,
+            run_config=run_config,
+            validation_loss=validation_loss,
+        )
+
+    with progress.Progress("train", settings.total_steps, start) as bar:
+        for step in range(start + 1, settings.total_steps + 1):
+            state, metrics = train_step(state, next(batches), key)
+            estimate.after(step - start, step, metrics)
+            at_checkpoint = step % settings.checkpoint_every == 0 or step == settings.total_steps
+            try:
+                reader.push(step, metrics, flush=at_checkpoint)
+            except NonFiniteError as error:
+                good = checkpoints.latest_step()
+                save(state)
+                checkpoints.wait()
+                raise NonFiniteError(_describe_stop(error, good, state, checkpoints)) from None
+            if at_checkpoint:
+                save(state)
+            elif step % settings.validate_every == 0:
+                log.write(step, {"validation_loss": hooks.validate(state)})
+            if step % settings.sample_every == 0 or step == settings.total_steps:
+                hooks.sample(state)
+            bar.advance(note=reader.note)
+    checkpoints.wait()
+    return state
+
+
+class _MetricReader:
+    """Reads the metrics of steps a little late, checks them, and logs their means."""
+
+    def __init__(
+        self,
+        log: metric_log.MetricLog,
+        learning_rate: Callable[[int], float],
+        settings: LoopSettings,
+    ):
+        self.note = ""
+        self._log, self._learning_rate, self._settings = log, learning_rate, settings
+        self._pending: collections.deque[tuple[int, state_lib.Metrics]] = collections.deque()
+        self._window: list[dict[str, np.ndarray]] = []
+        self._window_begin = time.monotonic()
+
+    def push(self, step: int, metrics: state_lib.Metrics, flush: bool) -> None:
+        """Takes the metrics of a step; `flush` reads all that wait and writes a row."""
+        self._pending.append((step, metrics))
+        while len(self._pending) > (0 if flush else READING_LAG):
+            read_step, read_metrics = self._pending.popleft()
+            self._read(read_step, jax.device_get(read_metrics))
+        if flush and self._window:
+            self._write_row(step)
+
+    def _read(self, step: int, metrics: dict[str, np.ndarray]) -> None:
+        if not metrics["is_finite"]:
+            name = "loss" if not np.isfinite(metrics["loss"]) else "gradient_norm"
+            raise NonFiniteError(f"At step {step} the {name} is {metrics[name]}")
+        self._window.append(metrics)
+        self.note = f"loss {np.mean([m['loss'] for m in self._window]):.4f}"
+        if step % self._settings.log_every == 0:
+            self._write_row(step)
+
+    def _write_row(self, step: int) -> None:
+        steps = len(self._window)
+        mean = {name: np.mean([m[name] for m in self._window], axis=0) for name in self._window[0]}
+        now = time.monotonic()
+        row = {
+            name: float(mean[name])
+            for name in ("loss", "gradient_norm", "update_norm", "parameter_norm")
+        }
+        row["learning_rate"] = float(self._learning_rate(step - 1))
+        row["images_per_second"] = (
+            steps * self._settings.batch_size / max(now - self._window_begin, 1e-9)
+        )
+        row["samples"] = step * self._settings.batch_size
+        lower = 0.0
+        for index, upper in enumerate(state_lib.SIGMA_RANGES):
+            if mean["sigma_range_count"][index] > 0:
+                row[f"loss_sigma_{lower:g}_to_{upper:g}"] = float(
+                    mean["sigma_range_loss"][index] / mean["sigma_range_count"][index]
+                )
+            lower = upper
+        self._log.write(step, row)
+        self._window, self._window_begin = [], now
+
+
+class _Estimate:
+    """Times the first steps and announces how long the rest will take."""
+
+    def __init__(self, total_steps: int, announce: Callable[[float], None]):
+        self._total_steps, self._announce = total_steps, announce
+        self._begin = 0.0
+
+    def after(self, count: int, step: int, metrics: state_lib.Metrics) -> None:
+        if count > STEPS_BEFORE_ESTIMATE:
+            return
+        jax.block_until_ready(metrics)
+        if count == 1:
+            self._begin = time.monotonic()  # the first step compiles, too
+        elif count == STEPS_BEFORE_ESTIMATE:
+            seconds = (time.monotonic() - self._begin) / (count - 1)
+            self._announce(seconds * (self._total_steps - step))
+
+
+def _describe_stop(
+    error: NonFiniteError,
+    last_good: int | None,
+    state: state_lib.TrainState,
+    checkpoints: checkpoint.Checkpoints,
+) -> str:
+    before = "there is none" if last_good is None else str(checkpoints.path(last_good))
+    return (
+        f"{error}. Training stopped; the last checkpoint before is {before}, and the state before "
+        f"the bad step is saved as {checkpoints.path(int(state.step))}. Lower train.learning_rate "
+        "or train.clip_norm, or use model.compute_dtype=float32, and run the same command again."
+    )

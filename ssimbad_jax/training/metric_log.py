@@ -1,0 +1,61 @@
+"""The log of a run: `metrics.jsonl` for programs, TensorBoard events for people."""
+
+import json
+import pathlib
+from typing import Any
+
+import tensorboardX
+
+
+class MetricLog:
+    """Writes rows of numbers, each with its step."""
+
+    def __init__(self, directory: pathlib.Path, start_step: int = 0):
+        """Opens the log for appending.
+
+        Args:
+            directory: holds `metrics.jsonl` and the event files.
+            start_step: the step the run continues from. Rows of later steps, written by a run
+                that was interrupted after its last checkpoint, are dropped.
+        """
+        self._path = directory / "metrics.jsonl"
+        directory.mkdir(parents=True, exist_ok=True)
+        _drop_rows_after(self._path, start_step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._events = tensorboardX.SummaryWriter(str(directory), purge_step=start_step + 1)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Appends one row.
+
+        Args:
+            step: steps taken so far.
+            values: numbers by name.
+        """
+        row: dict[str, Any] = {"step": step, **values}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes what is left and closes the files."""
+        self._file.close()
+        self._events.close()
+
+
+def read(path: pathlib.Path) -> list[dict[str, float]]:
+    """Returns the rows of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def _drop_rows_after(path: pathlib.Path, step: int) -> None:
+    rows = [row for row in read(path) if row["step"] <= step]
+    if path.exists():
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Data parallelism: one mesh axis over every device of every host.
+
+Batches are split over the axis `data`, the state is replicated, and the step is written for the
+global batch, so that one device and many give the same numbers.
+"""
+
+import os
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+DATA_AXIS = "data"
+
+
+def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """Returns the mesh of one axis `data` over `devices`, by default all of them."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh(
+        (len(devices),), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=devices
+    )
+
+
+def over_batch(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding that splits the first axis over the devices."""
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Returns the sharding that keeps a whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """Returns a batch-sharded array as NumPy, with the parts of all hosts."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def use_every_core_as_a_device(batch_sizes: list[int]) -> None:
+    """Makes each CPU core an XLA device; call it before jax starts its backends.
+
+    XLA's CPU operations scale poorly over threads and well over devices: the 32 px training step
+    takes a third less time on two cores this way. Accelerators are not affected, and neither are
+    settings the user made in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+
+    Args:
+        batch_sizes: global batch sizes that the number of devices has to divide.
+    """
+    if "JAX_NUM_CPU_DEVICES" in os.environ or "XLA_FLAGS" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    devices = cores or 1
+    while any(size % devices for size in batch_sizes):
+        devices -= 1
+    if devices > 1:
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        jax.config.update("jax_num_cpu_devices", devices)

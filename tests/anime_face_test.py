@@ -1,0 +1,376 @@
+"""The data set over a directory: layouts, splits, copies, kinds of files, identity."""
+
+import io
+import json
+import os
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ssimbad_jax.data import anime_face, picture_file, picture_folder, pipeline
+
+_SIZE = 16
+
+
+def _pixels(number, height=_SIZE, width=_SIZE):
+    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def _save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(pixels).save(path, **options)
+
+
+def _fill(directory, numbers, suffix="png"):
+    for number in numbers:
+        _save(directory / f"{number:04d}.{suffix}", _pixels(number))
+
+
+def _prepare(tmp_path, directory="pictures", size=_SIZE, **arguments):
+    return anime_face.prepare(tmp_path / directory, tmp_path / "prepared", size=size, **arguments)
+
+
+def _names(builder, split):
+    source = pipeline.open_source(builder, split)
+    return [source.name(index) for index in range(len(source))]
+
+
+def _report(builder):
+    return json.loads((builder.data_path / "data_report.json").read_text())
+
+
+def _stored(path, size=_SIZE, mode="RGB"):
+    """The pixels that end up in the data set."""
+    encoded = picture_file.encode_picture(path, size, mode)
+    return np.asarray(PIL.Image.open(io.BytesIO(encoded)))
+
+
+def test_given_splits_are_kept_and_records_are_in_order_of_names(tmp_path):
+    _fill(tmp_path / "pictures" / "train" / "b", [3, 1, 2])
+    _fill(tmp_path / "pictures" / "train" / "a", [9])
+    _fill(tmp_path / "pictures" / "test", [4, 5])
+    _fill(tmp_path / "pictures" / "elsewhere", [6])
+    builder = _prepare(tmp_path)
+    assert _names(builder, "train") == [
+        "train/a/0009.png",
+        "train/b/0001.png",
+        "train/b/0002.png",
+        "train/b/0003.png",
+    ]
+    assert _names(builder, "test") == ["test/0004.png", "test/0005.png"]
+    source = pipeline.open_source(builder, "train")
+    np.testing.assert_array_equal(source[1]["image"], _pixels(1))
+    assert not source.has_sketches
+    assert source.size == _SIZE
+
+
+def test_split_by_content_is_stable_when_files_are_added_or_renamed(tmp_path):
+    _fill(tmp_path / "pictures", range(100))
+    first = _prepare(tmp_path)
+    before = {split: set(_names(first, split)) for split in ("train", "test")}
+    _fill(tmp_path / "pictures" / "more", range(100, 200))
+    second = _prepare(tmp_path)
+    after = {split: set(_names(second, split)) for split in ("train", "test")}
+    assert before["train"] < after["train"]
+    assert before["test"] < after["test"]
+    assert first.data_dir != second.data_dir
+
+    for path in (tmp_path / "pictures").glob("*.png"):
+        path.rename(path.with_name(f"renamed_{path.name}"))
+    renamed = _prepare(tmp_path)
+    assert set(_names(renamed, "test")) == {
+        name if "/" in name else f"renamed_{name}" for name in after["test"]
+    }
+
+
+@pytest.mark.parametrize("share", [1 / 16, 0.5])
+def test_the_share_of_the_test_split(tmp_path, share):
+    entries = []
+    for number in range(400):
+        _save(tmp_path / f"{number}.png", _pixels(number, 4, 4))
+        entries.append(picture_folder.Entry(f"{number}.png", tmp_path / f"{number}.png"))
+    kept, _ = anime_face.choose_pictures(entries, test_share=share)
+    deviation = np.sqrt(400 * share * (1 - share))
+    assert abs(len(kept["test"]) - 400 * share) < 4 * deviation
+    assert len(kept["test"]) + len(kept["train"]) == 400
+
+
+def test_copies_are_kept_once_whatever_their_name_and_format(tmp_path):
+    _fill(tmp_path / "pictures", range(60))
+    _fill(tmp_path / "pictures" / "copies", range(60), suffix="bmp")
+    builder = _prepare(tmp_path)
+    names = _names(builder, "train") + _names(builder, "test")
+    assert sorted(names) == [f"{number:04d}.png" for number in range(60)]
+    assert _report(builder)["copies_within_a_split"] == 60
+
+
+def test_a_picture_on_both_sides_is_kept_in_test_only(tmp_path):
+    _fill(tmp_path / "pictures" / "train", range(6))
+    _fill(tmp_path / "pictures" / "test", [4, 5, 6], suffix="bmp")
+    builder = _prepare(tmp_path)
+    assert _names(builder, "train") == [f"train/{number:04d}.png" for number in range(4)]
+    assert _names(builder, "test") == [f"test/{number:04d}.bmp" for number in (4, 5, 6)]
+    report = _report(builder)
+    assert report["train_pictures_also_in_test"] == 2
+    assert report["kept"] == {"train": 4, "test": 3}
+    assert report["found"] == 9
+
+
+def _fill_pairs(directory, numbers):
+    for number in numbers:
+        _save(directory / "reference" / f"{number}.png", _pixels(number))
+        _save(directory / "sketch" / f"{number}.png", _pixels(1000 + number)[..., 0])
+
+
+def test_layout_of_the_paper_gives_its_sketches(tmp_path):
+    _fill_pairs(tmp_path / "pictures" / "train_data", range(5))
+    _fill_pairs(tmp_path / "pictures" / "test_data", range(5, 8))
+    builder = _prepare(tmp_path)
+    source = pipeline.open_source(builder, "test")
+    assert source.has_sketches
+    assert len(pipeline.open_source(builder, "train")) == 5
+    for index, number in enumerate(range(5, 8)):
+        np.testing.assert_array_equal(source[index]["image"], _pixels(number))
+        np.testing.assert_array_equal(source[index]["sketch"], _pixels(1000 + number)[..., :1])
+        assert source.name(index) == f"test_data/reference/{number}.png"
+
+
+def test_sketch_of_another_size_is_fitted_and_of_another_shape_is_left_out(tmp_path):
+    top = tmp_path / "pictures"
+    _fill_pairs(top / "train_data", range(250))
+    _fill_pairs(top / "test_data", range(250, 253))
+    _save(top / "train_data" / "sketch" / "0.png", _pixels(0, 32, 32)[..., 0])
+    _save(top / "train_data" / "sketch" / "1.png", _pixels(0, 32, 16)[..., 0])
+    builder = _prepare(tmp_path)
+    source = pipeline.open_source(builder, "train")
+    assert source[0]["sketch"].shape == (_SIZE, _SIZE, 1)
+    assert len(source) == 249
+    (left_out,) = _report(builder)["left_out"]
+    assert left_out["name"] == "train_data/reference/1.png"
+    assert "(16, 32), not (16, 16)" in left_out["reason"]
+
+
+def test_pictures_without_partner_are_named(tmp_path):
+    _fill_pairs(tmp_path / "pictures" / "train_data", range(5))
+    _fill_pairs(tmp_path / "pictures" / "test_data", range(5, 8))
+    (tmp_path / "pictures" / "train_data" / "sketch" / "3.png").unlink()
+    (tmp_path / "pictures" / "train_data" / "reference" / "4.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"train_data.* 2 stand alone: reference/3\.png, sketch/4\.png"
+    ):
+        _prepare(tmp_path)
+
+
+def test_a_missing_folder_of_the_paper_layout_is_named(tmp_path):
+    _fill_pairs(tmp_path / "pictures" / "train_data", range(5))
+    with pytest.raises(ValueError, match=r"test_data' must hold pairs .* 0 and 0 files"):
+        _prepare(tmp_path)
+
+
+def test_kinds_of_pictures_become_8_bit_rgb(tmp_path):
+    colour = _pixels(0)
+    grey = colour[..., 0]
+    rgb = PIL.Image.fromarray(colour)
+    repeated = np.repeat(grey[..., None], 3, axis=-1)
+
+    PIL.Image.fromarray(grey).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(_stored(tmp_path / "grey.png"), repeated)
+
+    palette = rgb.quantize(16)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(_stored(tmp_path / "palette.png"), palette.convert("RGB"))
+
+    bits = PIL.Image.fromarray(grey).convert("1")
+    bits.save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(_stored(tmp_path / "bits.png"), bits.convert("RGB"))
+
+    inks = rgb.convert("CMYK")
+    inks.save(tmp_path / "inks.tiff")
+    np.testing.assert_array_equal(_stored(tmp_path / "inks.tiff"), inks.convert("RGB"))
+
+    PIL.Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(_stored(tmp_path / "deep.png"), repeated)
+    assert _stored(tmp_path / "deep.png", mode="L").shape == grey.shape
+
+    frames = [rgb, PIL.Image.fromarray(_pixels(1))]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
+    np.testing.assert_array_equal(_stored(tmp_path / "moving.webp"), colour)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    colour = _pixels(0)
+    alpha = np.full(colour.shape[:2], 255, np.uint8)
+    alpha[:8] = 0
+    alpha[8:10] = 128
+    pixels = np.concatenate([colour, alpha[..., None]], axis=-1)
+    PIL.Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    stored = _stored(tmp_path / "alpha.png").astype(np.float64)
+    share = alpha[..., None] / 255
+    np.testing.assert_allclose(stored, share * colour + (1 - share) * 255, atol=1)
+
+    # A palette and an RGB picture may declare one colour transparent.
+    two_colours = np.zeros((_SIZE, _SIZE, 3), np.uint8)
+    two_colours[:8] = (255, 0, 0)
+    PIL.Image.fromarray(two_colours).save(tmp_path / "key.png", transparency=(255, 0, 0))
+    palette = PIL.Image.fromarray(two_colours).quantize(2)
+    red = int(np.asarray(palette)[0, 0])
+    palette.save(tmp_path / "key.gif", transparency=red)
+    for name in ("key.png", "key.gif"):
+        stored = _stored(tmp_path / name)
+        assert (stored[:8] == 255).all()
+        assert (stored[8:] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(tmp_path, orientation):
+    upright = _pixels(0)
+    # What each value asks of the reader (EXIF 2.3, tag 274), undone.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = PIL.Image.Exif()
+    exif[274] = orientation
+    _save(tmp_path / "turned.png", np.ascontiguousarray(stored), exif=exif)
+    np.testing.assert_array_equal(_stored(tmp_path / "turned.png"), upright)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 100), (91, 64), (40, 8)])
+def test_the_centre_is_cut_out_and_resized_with_antialiasing(tmp_path, height, width):
+    # A ramp keeps its values under any interpolation; the checkerboard of one pixel
+    # becomes even grey only where all pixels are averaged.
+    side = min(height, width)
+    ramp = np.broadcast_to(np.linspace(0, 255, width), (height, width))
+    board = np.indices((height, width)).sum(axis=0) % 2 * 255.0
+    pixels = np.stack([ramp, board, ramp], axis=-1).astype(np.uint8)
+    _save(tmp_path / "picture.png", pixels)
+    stored = _stored(tmp_path / "picture.png").astype(np.float64)
+    left = (width - side) / 2
+    centres = left + (np.arange(_SIZE) + 0.5) * side / _SIZE - 0.5
+    expected = np.clip(centres, 0, width - 1) * 255 / (width - 1)
+    tolerance = 2 if side > _SIZE else 4  # enlarged, Lanczos bends a steep ramp a little
+    np.testing.assert_allclose(stored[8, 2:-2, 0], expected[2:-2], atol=tolerance)
+    if side > 2 * _SIZE:
+        np.testing.assert_allclose(stored[2:-2, 2:-2, 1], 127.5, atol=4)
+
+
+def test_a_fitting_jpeg_keeps_its_bytes(tmp_path):
+    _save(tmp_path / "fits.jpg", _pixels(0), quality=90)
+    assert (
+        picture_file.encode_picture(tmp_path / "fits.jpg", _SIZE, "RGB")
+        == (tmp_path / "fits.jpg").read_bytes()
+    )
+    assert _stored(tmp_path / "fits.jpg", mode="L").ndim == 2
+
+
+def test_unreadable_files_are_left_out_and_reported(tmp_path):
+    pictures = tmp_path / "pictures"
+    _fill(pictures, range(120))
+    whole = (pictures / "0007.png").read_bytes()
+    (pictures / "0007.png").write_bytes(whole[: len(whole) // 2])
+    (pictures / "notes.txt").write_text("no picture")
+    (pictures / ".hidden.png").write_text("no picture")
+    builder = _prepare(tmp_path)
+    assert len(_names(builder, "train")) + len(_names(builder, "test")) == 119
+    (left_out,) = _report(builder)["left_out"]
+    assert left_out["name"] == "0007.png"
+    assert left_out["reason"]
+
+    (pictures / "0008.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"2 of 120 .* 0007\.png .* 0008\.png"):
+        _prepare(tmp_path)
+
+
+def test_prepared_data_is_used_again_until_something_changes(tmp_path, capfd):
+    _fill(tmp_path / "pictures", range(60))
+    first = _prepare(tmp_path)
+    said = capfd.readouterr()
+    assert len(said.out.splitlines()) == 2
+    assert "60 pictures" in said.out
+    assert not said.err
+
+    written = os.stat(first.data_dir).st_mtime_ns
+    assert _prepare(tmp_path).data_dir == first.data_dir
+    assert os.stat(first.data_dir).st_mtime_ns == written
+    assert capfd.readouterr() == ("", "")
+
+    assert _prepare(tmp_path, size=8).data_dir != first.data_dir
+    assert _prepare(tmp_path, test_share=0.5).data_dir != first.data_dir
+    changed = tmp_path / "pictures" / "0001.png"
+    _save(changed, _pixels(77))
+    status = changed.stat()
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert _prepare(tmp_path).data_dir != first.data_dir
+
+
+def test_another_process_may_prepare_the_same_data_first(tmp_path, monkeypatch):
+    _fill(tmp_path / "pictures", range(60))
+    choose = anime_face.choose_pictures
+    overtaken_by = []
+
+    def choose_late(entries, **arguments):
+        if not overtaken_by:
+            overtaken_by.append(None)
+            overtaken_by[0] = _prepare(tmp_path)
+        return choose(entries, **arguments)
+
+    monkeypatch.setattr(anime_face, "choose_pictures", choose_late)
+    builder = _prepare(tmp_path)
+    assert builder.data_dir == overtaken_by[0].data_dir
+    assert _names(builder, "train") == _names(overtaken_by[0], "train")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "no file below"),
+        (("readme.txt",), "no file below"),
+        (("train/a.png", "test/readme.txt"), r"no file below .*test"),
+        (("a.png",), "1 pictures, copies among them, give 1 for train and 0 for test"),
+    ],
+)
+def test_directories_without_a_data_set_are_refused(tmp_path, files, message):
+    (tmp_path / "pictures").mkdir()
+    for name in files:
+        path = tmp_path / "pictures" / name
+        _save(path, _pixels(0)) if name.endswith("png") else (
+            path.parent.mkdir(exist_ok=True),
+            path.write_text(""),
+        )
+    with pytest.raises(ValueError, match=message):
+        _prepare(tmp_path)
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        _prepare(tmp_path, "nowhere")
+    with pytest.raises(ValueError, match="size 0"):
+        _prepare(tmp_path, size=0)
+    with pytest.raises(ValueError, match=r"test_share 1\.0"):
+        _prepare(tmp_path, test_share=1.0)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    _fill(tmp_path / "pictures", range(60))
+    os.rename(
+        tmp_path / "pictures" / "0000.png", os.fsencode(tmp_path / "pictures") + b"/\x8ae.png"
+    )
+    builder = _prepare(tmp_path)
+    assert "\\x8ae.png" in _names(builder, "train") + _names(builder, "test")
+
+
+def test_real_pictures(shared, tmp_path):
+    builder = anime_face.prepare(shared / "data" / "anime_faces" / "test", tmp_path, size=64)
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    assert sum(counts.values()) == 200
+    assert 3 <= counts["test"] <= 25
+    image = pipeline.open_source(builder, "train")[0]["image"]
+    assert image.shape == (64, 64, 3)
+    assert image.std() > 20

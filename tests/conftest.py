@@ -1,0 +1,66 @@
+"""Set-up of the tests: eight simulated devices on the CPU, and where data lies."""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+def _processor_digest() -> str:
+    """Names this kind of processor, since compiled code may not run on another one."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        features = platform.processor()
+    return hashlib.sha256(f"{platform.machine()} {features}".encode()).hexdigest()[:12]
+
+
+# Variables rather than jax.config, so that processes started by a test have them too.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(_REPOSITORY / ".cache" / "jax" / _processor_digest())
+)
+
+import jax  # noqa: E402  (reads the variables above)
+import pytest  # noqa: E402
+from absl import flags  # noqa: E402
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Grain's worker processes read flags, which only main parses.
+flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes(request):
+    """Refuses implicit changes of dtype in the tests of `diffusion`.
+
+    Elsewhere tests go through optax, dm_pix and Flax's bfloat16 normalisation,
+    which rely on them.
+    """
+    module = request.path.stem.removesuffix("_test")
+    if (_REPOSITORY / "ssimbad_jax" / "diffusion" / f"{module}.py").is_file():
+        with jax.numpy_dtype_promotion("strict"):
+            yield
+    else:
+        yield
+
+
+@pytest.fixture(scope="session")
+def golden() -> pathlib.Path:
+    """The folder of numbers to match."""
+    return _REPOSITORY / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of pictures that may not enter the repository, beside it."""
+    folder = _REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the pictures of {folder}, which are not part of the repository")
+    return folder

@@ -1,0 +1,116 @@
+"""The loop: logs, checkpoints, resume, bad steps."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssimbad_jax.training import checkpoint, loop, metric_log, optimizer
+from tests import toy_problem
+
+SETTINGS = loop.LoopSettings(
+    total_steps=12,
+    batch_size=toy_problem.BATCH_SIZE,
+    log_every=4,
+    validate_every=3,
+    sample_every=5,
+    checkpoint_every=6,
+)
+
+
+class Run:
+    """One call of the loop, as a program that may be started again would make it."""
+
+    def __init__(self, workdir, batch_at=toy_problem.batch_at, total_steps=12):
+        self.sampled, self.announced = [], []
+        checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=5)
+        newest = checkpoints.latest_step()
+        self.start, samples, state = newest or 0, 0, toy_problem.new_state()
+        if newest:
+            state, samples, _ = checkpoints.restore(newest, state)
+        assert samples == self.start * SETTINGS.batch_size
+        log = metric_log.MetricLog(workdir, self.start)
+        batches = (batch_at(step) for step in itertools.count(self.start))
+        settings = loop.LoopSettings(**{**vars(SETTINGS), "total_steps": total_steps})
+        try:
+            self.state = loop.train(
+                jax.jit(toy_problem.make_step(), donate_argnums=0),
+                state,
+                batches,
+                jax.random.key(0),
+                samples=samples,
+                settings=settings,
+                run_config={"a": 1},
+                hooks=loop.Hooks(
+                    learning_rate=optimizer.learning_rate_schedule(toy_problem.SETTINGS),
+                    validate=lambda state: float(jnp.abs(state.ema_params["w"] - 1).sum()),
+                    sample=lambda state: self.sampled.append(int(state.step)),
+                    announce=self.announced.append,
+                ),
+                checkpoints=checkpoints,
+                log=log,
+            )
+            self.steps = sorted(int(p.name) for p in checkpoints.directory.iterdir())
+        finally:
+            log.close()
+            checkpoints.close()
+
+
+def test_logs_validates_samples_and_saves_on_time(tmp_path):
+    run = Run(tmp_path)
+    rows = metric_log.read(tmp_path / "metrics.jsonl")
+    assert [r["step"] for r in rows if "loss" in r] == [4, 6, 8, 12]
+    assert [r["step"] for r in rows if "validation_loss" in r] == [3, 6, 9, 12]
+    assert run.sampled == [5, 10, 12]
+    assert run.steps == [6, 12]
+    assert len(run.announced) == 1
+    last = [r for r in rows if "loss" in r][-1]
+    assert last["samples"] == 12 * SETTINGS.batch_size
+    assert set(last) >= {
+        "gradient_norm",
+        "update_norm",
+        "parameter_norm",
+        "learning_rate",
+        "images_per_second",
+    }
+    assert any(name.startswith("loss_sigma_") for name in last)
+
+
+def test_interrupted_equals_uninterrupted(tmp_path):
+    whole = Run(tmp_path / "whole")
+
+    def interrupted(step):
+        if step == 9:
+            raise KeyboardInterrupt
+        return toy_problem.batch_at(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / "parts", interrupted)
+    rest = Run(tmp_path / "parts")
+    assert rest.start == 6
+    jax.tree.map(np.testing.assert_array_equal, rest.state, whole.state)
+    timeless = [
+        [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+        for rows in (
+            metric_log.read(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts")
+        )
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):
+    def bad_at_8(step):
+        batch = toy_problem.batch_at(step)
+        return {"x": batch["x"] * jnp.inf} if step == 8 else batch
+
+    with pytest.raises(
+        loop.NonFiniteError, match=r"step 9 the loss is nan.*checkpoints/6"
+    ) as error:
+        Run(tmp_path, bad_at_8)
+    assert "checkpoints/8" in str(error.value)
+    before = Run(tmp_path / "other", total_steps=8)
+    continued = Run(tmp_path, total_steps=8)  # nothing to do: step 8 was saved
+    assert continued.start == 8
+    jax.tree.map(np.testing.assert_array_equal, continued.state, before.state)

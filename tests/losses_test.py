@@ -1,0 +1,59 @@
+"""The training loss and its gradients against the official code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import traverse_util
+
+from ssimbad_jax import torch_import
+from ssimbad_jax.diffusion import denoiser, losses
+from tests import golden_network
+
+
+@pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
+def test_loss_and_gradients_equal_official(golden, name):
+    case = golden_network.load(golden, name)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss_and_gradient(params):
+        return losses.denoising_loss(
+            lambda noisy, sigma: case.denoise(params, noisy, sigma),
+            case.image,
+            jnp.asarray(case.arrays["train_sigma"]),
+            case.noise,
+        ).mean()
+
+    loss, gradient = loss_and_gradient(case.params)
+    np.testing.assert_allclose(loss, case.arrays["train_loss"], rtol=1e-4)
+    np.testing.assert_allclose(optax.tree.norm(gradient), case.arrays["train_grad_norm"], rtol=1e-3)
+    by_name = torch_import.official_name_of_path(case.unet)
+    norms = {
+        by_name[path]: np.linalg.norm(leaf)
+        for path, leaf in traverse_util.flatten_dict(gradient).items()
+    }
+    expected = case.arrays["grad_norms"]
+    actual = [norms[n] for n in case.description["grad_norm_names"]]
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-6 * expected.max())
+
+
+def test_edm_weighting_gives_unit_loss_to_a_network_of_zeros():
+    """With F = 0 and data of variance sigma_data^2 the weighted loss is 1 at every sigma."""
+    sigma_data = 0.5
+    keys = jax.random.split(jax.random.key(0))
+    image = sigma_data * jax.random.normal(keys[0], (6, 64, 64, 3))
+    noise = jax.random.normal(keys[1], image.shape)
+    sigma = jnp.geomspace(0.01, 50.0, 6)
+    loss = losses.denoising_loss(
+        lambda x, s: denoiser.preconditioning(s, sigma_data).c_skip[:, None, None, None] * x,
+        image,
+        sigma,
+        noise,
+    )
+    np.testing.assert_allclose(loss * losses.edm_weighting(sigma_data)(sigma), 1.0, rtol=0.05)
+
+
+def test_uniform_weighting_is_one():
+    np.testing.assert_array_equal(losses.uniform_weighting(jnp.array([0.1, 80.0])), [1.0, 1.0])

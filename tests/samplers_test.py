@@ -1,0 +1,93 @@
+"""Samplers against the official ones and against an exact solution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssimbad_jax.diffusion import samplers, schedule
+from tests import golden_network
+
+SIGMA_OF_DATA = 0.5
+
+
+def gaussian_denoise(x, sigma):
+    """The exact D for data N(0, SIGMA_OF_DATA^2)."""
+    variance = SIGMA_OF_DATA**2
+    return x * (variance / (variance + sigma**2))[:, None, None, None]
+
+
+def exact_solution(noise, sigma_max):
+    """The probability-flow ODE of Gaussian data shrinks x by the ratio of standard deviations."""
+    return sigma_max * noise * SIGMA_OF_DATA / np.sqrt(SIGMA_OF_DATA**2 + sigma_max**2)
+
+
+@pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
+def test_trajectories_equal_official(golden, name):
+    case = golden_network.load(golden, name)
+    grid = case.arrays["sigma_grid"].astype(np.float64)
+
+    def denoise(noisy, sigma):
+        return case.denoise(case.params, noisy, sigma)
+
+    # A last step of length zero leaves the state after the first Heun step.
+    first = samplers.heun(denoise, case.noise, grid[[0, 1, 1]])
+    golden_network.assert_close(first, case.arrays["heun_first"], 1e-3)
+    final = samplers.heun(denoise, case.noise, grid)
+    golden_network.assert_close(final, case.arrays["heun_final"], 1e-3)
+    sub_grid = schedule.sub_grid(grid, int(case.arrays["euler_steps"]))
+    final = samplers.euler(denoise, case.noise, sub_grid)
+    golden_network.assert_close(final, case.arrays["euler_final"], 1e-3)
+
+
+@pytest.mark.parametrize("sampler,order", [(samplers.euler, 1), (samplers.heun, 2)])
+def test_order_of_convergence(sampler, order):
+    noise = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
+    exact = exact_solution(noise, 2.0)
+
+    def error(steps):
+        grid = np.append(np.linspace(2.0, 0.002, steps), 0.0)
+        return np.abs(sampler(gaussian_denoise, noise, grid) - exact).max()
+
+    rate = np.log2(error(16) / error(32))
+    assert order - 0.35 < rate < order + 0.5
+
+
+def test_churn_draws_noise_and_keeps_the_distribution():
+    noise = jax.random.normal(jax.random.key(0), (1, 64, 64, 3))
+    grid = np.append(np.geomspace(80.0, 0.002, 40), 0.0)
+    churn = samplers.Churn(amount=20.0, sigma_min=0.01, sigma_max=50.0)
+    draws = [
+        samplers.heun(gaussian_denoise, noise, grid, key=jax.random.key(k), churn=churn)
+        for k in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.abs(draws[0] - draws[2]).max() > 0.1
+    assert draws[0].std() == pytest.approx(SIGMA_OF_DATA, rel=0.05)
+
+
+def test_posterior_mean_is_one_call_at_sigma_max():
+    noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    result = samplers.posterior_mean(gaussian_denoise, noise, 80.0)
+    np.testing.assert_allclose(
+        result, gaussian_denoise(80.0 * noise, jnp.full((2,), 80.0)), rtol=1e-6
+    )
+
+
+def test_one_step_is_the_posterior_mean():
+    noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    result = samplers.heun(gaussian_denoise, noise, [80.0, 0.0])
+    expected = samplers.posterior_mean(gaussian_denoise, noise, 80.0)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_churn_without_key_is_refused():
+    with pytest.raises(ValueError, match="pass key="):
+        samplers.euler(
+            gaussian_denoise, jnp.zeros((1, 4, 4, 3)), [1.0, 0.0], churn=samplers.Churn(1.0)
+        )
+
+
+def test_grid_of_one_entry_is_refused():
+    with pytest.raises(ValueError, match="two entries"):
+        samplers.heun(gaussian_denoise, jnp.zeros((1, 4, 4, 3)), [1.0])

@@ -1,0 +1,114 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssimbad_jax.diffusion import schedule, sigma_scale
+
+
+@pytest.fixture
+def ssimbad():
+    return schedule.ssimbad(sigma_scale.rational(0.3))
+
+
+def test_grid_is_the_golden_one(ssimbad, golden):
+    grid = ssimbad.sigma_grid(12)
+    assert grid.dtype == np.float64 and grid.shape == (13,)
+    np.testing.assert_allclose(grid, np.load(golden / "denoiser.npz")["sigma_grid"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50])
+@pytest.mark.parametrize(
+    "made",
+    [
+        schedule.edm(),
+        *(schedule.ssimbad(scale) for scale in sigma_scale.CANDIDATES.values()),
+        schedule.ssimbad(sigma_scale.tabulated([0.002, 0.1, 80.0], [0.0, 0.4, 1.0])),
+    ],
+)
+def test_grids_descend_within_the_range_to_zero(made, steps):
+    grid = made.sigma_grid(steps)
+    assert len(grid) == steps + 1 and grid[-1] == 0.0
+    assert np.all(np.diff(grid) < 0)
+    assert grid[0] <= made.sigma_max and grid[-2] >= made.sigma_min
+    if steps > 1:
+        assert grid[-2] == pytest.approx(made.sigma_min)
+
+
+def test_edm_grid_is_equation_5_of_karras():
+    steps, rho = 18, 7
+    i = np.arange(steps)
+    expected = (80 ** (1 / rho) + i / (steps - 1) * (0.002 ** (1 / rho) - 80 ** (1 / rho))) ** rho
+    np.testing.assert_allclose(schedule.edm().sigma_grid(steps)[:-1], expected, rtol=1e-12)
+
+
+def test_ssimbad_draws_u_uniformly(ssimbad):
+    sigma = np.asarray(ssimbad.sample_sigma(jax.random.key(0), (20_000,)))
+    assert sigma.min() >= ssimbad.sigma_min and sigma.max() <= ssimbad.sigma_max
+    u = sigma / (sigma + 0.3)
+    low, high = 0.002 / 0.302, 80 / 80.3
+    counts, _ = np.histogram(u, bins=20, range=(low, high))
+    # Expected 1,000 in each bin, with a standard deviation of 31.
+    assert counts.sum() == 20_000 and np.all(np.abs(counts - 1000) < 150)
+
+
+@pytest.mark.parametrize("name", ["1/σ", "1/σ²", "tanh(σ)", "log(σ)"])
+def test_every_kind_of_scale_draws_within_the_range(name):
+    made = schedule.ssimbad(sigma_scale.CANDIDATES[name])
+    sigma = np.asarray(jax.jit(made.sample_sigma, static_argnums=1)(jax.random.key(1), (4000,)))
+    assert sigma.min() >= np.float32(0.002) and sigma.max() <= 80.0
+    assert np.unique(sigma).size > 2000
+
+
+def test_edm_draws_a_log_normal():
+    log_sigma = np.log(schedule.edm().sample_sigma(jax.random.key(0), (20_000,)))
+    assert log_sigma.mean() == pytest.approx(-1.2, abs=0.04)
+    assert log_sigma.std() == pytest.approx(1.2, abs=0.03)
+
+
+def test_networks_are_told_the_papers_embedding(ssimbad):
+    sigma = jnp.asarray([0.002, 0.3, 80.0])
+    np.testing.assert_allclose(ssimbad.embed_sigma(sigma), sigma / (sigma + 0.3), rtol=1e-6)
+    np.testing.assert_allclose(schedule.edm().embed_sigma(sigma), np.log(sigma) / 4, rtol=1e-6)
+
+
+def test_draws_depend_on_the_key_alone(ssimbad):
+    for made in (ssimbad, schedule.edm()):
+        first, again, other = (made.sample_sigma(jax.random.key(k), (8,)) for k in (0, 0, 1))
+        np.testing.assert_array_equal(first, again)
+        assert not np.any(np.asarray(first) == np.asarray(other))
+
+
+def test_sub_grid_takes_the_points_of_the_official_code():
+    grid = np.arange(51.0)[::-1]
+    np.testing.assert_array_equal(schedule.sub_grid(grid, 10), grid[::5])
+    np.testing.assert_array_equal(schedule.sub_grid(grid, 50), grid)
+    np.testing.assert_array_equal(schedule.sub_grid(grid, 1), [50.0, 0.0])
+    twelve = np.arange(13)
+    np.testing.assert_array_equal(schedule.sub_grid(twelve, 5), [0, 2, 4, 7, 9, 12])
+
+
+@pytest.mark.parametrize("steps", [0, 13])
+def test_sub_grid_refuses_steps_it_does_not_have(steps):
+    with pytest.raises(ValueError, match="has 1 to 12 to walk"):
+        schedule.sub_grid(np.arange(13.0), steps)
+
+
+@pytest.mark.parametrize("sigma_range", [(0.0, 80.0), (1.0, 1.0), (80.0, 0.002)])
+def test_bad_ranges_are_refused(sigma_range):
+    for make in (
+        lambda: schedule.edm(*sigma_range),
+        lambda: schedule.ssimbad(sigma_scale.rational(0.3), *sigma_range),
+    ):
+        with pytest.raises(ValueError, match="choose 0 < sigma_min < sigma_max"):
+            make()
+
+
+def test_other_bad_arguments_are_refused(ssimbad):
+    with pytest.raises(ValueError, match="rho is 0"):
+        schedule.edm(rho=0)
+    with pytest.raises(ValueError, match="p_std is -1"):
+        schedule.edm(p_std=-1)
+    for made in (ssimbad, schedule.edm()):
+        with pytest.raises(ValueError, match="needs at least 1 step"):
+            made.sigma_grid(0)

@@ -1,0 +1,50 @@
+"""Meshes, shardings and the choice of CPU devices."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from ssimbad_jax.training import sharding
+
+
+def test_batches_are_split_and_state_is_copied():
+    mesh = sharding.data_mesh()
+    batch = jax.device_put(np.arange(16.0), sharding.over_batch(mesh))
+    assert {shard.data.shape for shard in batch.addressable_shards} == {(2,)}
+    state = jax.device_put(np.arange(3.0), sharding.replicated(mesh))
+    assert {shard.data.shape for shard in state.addressable_shards} == {(3,)}
+    np.testing.assert_array_equal(sharding.fetch(batch), np.arange(16.0))
+
+
+def devices_chosen(batch_sizes, **environment):
+    code = (
+        "import jax; from ssimbad_jax.training import sharding; "
+        f"sharding.use_every_core_as_a_device({batch_sizes}); print(jax.device_count())"
+    )
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
+    }
+    return int(
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**inherited, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+
+
+def test_one_device_a_core_that_divides_the_batches():
+    cores = len(os.sched_getaffinity(0))
+    assert devices_chosen([cores, 3 * cores]) == cores
+    assert devices_chosen([7, 4]) == 1
+
+
+def test_the_users_own_settings_are_kept():
+    assert devices_chosen([12], JAX_NUM_CPU_DEVICES="3") == 3

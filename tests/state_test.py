@@ -1,0 +1,116 @@
+"""The training step: accumulation, averaging, bad steps, devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssimbad_jax.training import sharding
+from ssimbad_jax.training import state as state_lib
+from tests import toy_problem
+
+KEY = jax.random.key(0)
+
+
+def run(step, steps=5, put=lambda x: x):
+    state = put(toy_problem.new_state())
+    metrics = None
+    for number in range(steps):
+        state, metrics = step(state, toy_problem.batch_at(number), KEY)
+    return state, metrics
+
+
+def assert_trees_close(a, b, **tolerance):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, **tolerance), a, b)
+
+
+def test_loss_falls():
+    step = jax.jit(toy_problem.make_step())
+    _, first = run(step, 1)
+    _, last = run(step, 20)
+    assert last["loss"] < 0.5 * first["loss"]
+
+
+@pytest.mark.parametrize("accumulate", [2, 8])
+def test_accumulated_gradients_equal_the_whole_batch(accumulate):
+    whole = run(jax.jit(toy_problem.make_step()))
+    parts = run(jax.jit(toy_problem.make_step(accumulate)))
+    assert_trees_close(whole[0].params, parts[0].params, rtol=1e-5, atol=1e-6)
+    assert_trees_close(whole[1], parts[1], rtol=1e-4, atol=1e-5)
+
+
+def test_one_device_equals_eight():
+    step = toy_problem.make_step()
+    states = []
+    for count in (1, 8):
+        mesh = sharding.data_mesh(jax.devices()[:count])
+        everywhere = sharding.replicated(mesh)
+        jitted = jax.jit(
+            step,
+            in_shardings=(everywhere, sharding.over_batch(mesh), everywhere),
+            out_shardings=everywhere,
+        )
+        state, _ = run(jitted)
+        states.append(jax.tree.map(np.asarray, (state.params, state.ema_params)))
+    assert_trees_close(*states, rtol=1e-5, atol=1e-6)
+
+
+def test_pmap_with_pmean_finds_the_gradient_of_the_mesh_step():
+    """The design card's pmapped step is the same computation, said with `lax.pmean`."""
+    params, examples = (
+        toy_problem.new_state().params,
+        toy_problem.draw(KEY, toy_problem.batch_at(0)),
+    )
+
+    def mean_loss(params, examples):
+        return toy_problem.loss_fn(params, examples).mean()
+
+    mesh = sharding.data_mesh()
+    on_mesh = jax.jit(
+        jax.grad(mean_loss), in_shardings=(sharding.replicated(mesh), sharding.over_batch(mesh))
+    )(params, examples)
+    by_device = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), examples)
+    pmapped = jax.pmap(
+        lambda params, examples: jax.lax.pmean(jax.grad(mean_loss)(params, examples), "data"),
+        axis_name="data",
+        in_axes=(None, 0),
+    )(params, by_device)
+    assert_trees_close(on_mesh, jax.tree.map(lambda g: g[0], pmapped), rtol=1e-5)
+
+
+def test_a_bad_step_leaves_the_state_and_stops_its_advance():
+    step = jax.jit(toy_problem.make_step(), donate_argnums=0)
+    state, _ = run(jax.jit(toy_problem.make_step()), 3)
+    before = jax.tree.map(np.asarray, state)
+    bad = {"x": toy_problem.batch_at(3)["x"].at[0, 0].set(jnp.nan)}
+    state, metrics = step(state, bad, KEY)
+    assert not metrics["is_finite"]
+    state, metrics = step(state, toy_problem.batch_at(4), KEY)
+    assert metrics["is_finite"]
+    assert not state.is_healthy
+    jax.tree.map(np.testing.assert_array_equal, state.replace(is_healthy=before.is_healthy), before)
+
+
+def test_average_forgets_the_start_within_the_share():
+    """After n steps the weight of the start is below 1%, however long the configured half-life."""
+    averaging = state_lib.Averaging(half_life=1e12, batch_size=4)
+    steps = jnp.arange(1, 101)
+    decays = jax.vmap(averaging.decay)(steps)
+    assert np.prod(decays) < 1e-2
+    assert np.all(np.diff(decays) >= 0)
+    long = state_lib.Averaging(half_life=100.0, batch_size=4).decay(jnp.asarray(10**6))
+    assert long == pytest.approx(0.5 ** (4 / 100))
+
+
+def test_average_of_constant_parameters_is_constant():
+    state, _ = run(jax.jit(toy_problem.make_step()), 1)  # learning rate 0 at step 0
+    jax.tree.map(np.testing.assert_array_equal, state.ema_params, state.params)
+
+
+def test_loss_by_sigma_range_adds_up():
+    _, metrics = run(jax.jit(toy_problem.make_step()), 1)
+    assert metrics["sigma_range_count"].sum() == toy_problem.BATCH_SIZE
+    total = metrics["sigma_range_loss"].sum() / toy_problem.BATCH_SIZE
+    assert total == pytest.approx(float(metrics["loss"]), rel=1e-5)
