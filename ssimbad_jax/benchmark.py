@@ -26,7 +26,7 @@ from ssimbad_jax.training import progress, sharding
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
 _IMAGES = flags.DEFINE_integer("images", 20, "Pictures to measure.", lower_bound=1)
 _SIZE = flags.DEFINE_integer("size", 128, "Pixels to resize them to.", lower_bound=7)
-_SIGMAS = flags.DEFINE_integer("sigmas", 128, "Noise levels of the common grid.", lower_bound=4)
+_SIGMAS = flags.DEFINE_integer("sigmas", 160, "Noise levels of the common grid.", lower_bound=4)
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions of this code.", lower_bound=1)
 _DRAWS = flags.DEFINE_integer(
     "draws", 8, "Noise draws that the spread of R^2 is measured over.", lower_bound=2
@@ -127,7 +127,7 @@ def fresh_noise_calibration(
 def this_calibration(
     images: np.ndarray, num_sigmas: int, num_draws: int, seed: int, mesh: Mesh
 ) -> np.ndarray:
-    """Returns R^2 of every scale from one common grid and one draw for all noise levels.
+    """Returns R^2 of every scale from one common grid of noise levels and one draw.
 
     Returns:
         [num_draws, scales].

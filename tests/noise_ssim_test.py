@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 from skimage import metrics
 
 from ssimbad_jax.metrics import noise_ssim
@@ -31,18 +32,30 @@ def test_equals_scikit_image_with_the_same_noise(images):
     for draw in range(2):
         for number, image in enumerate(images):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), number), draw)
-            noise = np.asarray(jax.random.normal(key, image.shape), np.float64)
+            noise = noise_ssim.noise_of_levels(key, image.shape)
             x0 = image / 127.5 - 1.0
             expected = [
                 metrics.structural_similarity(
                     image / 255.0,
-                    (np.clip(x0 + sigma * noise, -1, 1) + 1) / 2,
+                    (np.clip(x0 + sigma * np.asarray(noise(level), np.float64), -1, 1) + 1) / 2,
                     channel_axis=-1,
                     data_range=1.0,
                 )
-                for sigma in SIGMAS
+                for level, sigma in enumerate(SIGMAS)
             ]
             np.testing.assert_allclose(measured[draw, number], expected, atol=2e-5)
+
+
+def test_noise_is_standard_normal_and_nearly_independent():
+    noise = noise_ssim.noise_of_levels(jax.random.key(0), (64, 48, 3))
+    levels = np.stack([np.ravel(noise(level)) for level in range(40)])
+    pixels = levels.shape[1]
+    assert np.all(np.abs(levels.mean(axis=1)) < 5 / np.sqrt(pixels))
+    assert np.all(np.abs(levels.std(axis=1) - 1) < 5 / np.sqrt(2 * pixels))
+    assert np.abs(stats.kurtosis(levels, axis=1)).max() < 0.3
+    np.testing.assert_array_equal(levels[1::2], -levels[::2])
+    correlation = np.corrcoef(levels[::2])[np.triu_indices(20, k=1)]
+    assert np.abs(correlation).max() < 5 / np.sqrt(pixels)
 
 
 def test_devices_and_memory_do_not_change_the_result(images):

@@ -1,10 +1,12 @@
 """Choosing a sigma scale from curves of SSIM against sigma: R^2, the best c, the linear table.
 
 NumPy on the host, in float64. Curves come as arrays whose last axis runs over a common grid of
-noise levels; other noise levels are interpolated by cubic splines in log sigma.
+noise levels. Cubic splines in log sigma, fitted by least squares, give other noise levels and
+average the noise of neighbouring ones.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy import interpolate, optimize
@@ -13,6 +15,10 @@ from ssimbad_jax.diffusion import sigma_scale
 
 # Points at which the official protocol samples each scale.
 OFFICIAL_POINTS = 50
+# Most pieces of a fitted spline; curves of SSIM need about half as many between 0.002 and 80.
+SPLINE_PIECES = 32
+# Least fall of the mean SSIM that a table is made of.
+SMALLEST_FALL = 1e-3
 # Range in which the best c is sought.
 SMALLEST_C, LARGEST_C = 1e-3, 1e2
 
@@ -42,10 +48,19 @@ class SsimCurves:
         if self.sigma[0] <= 0 or not np.all(np.diff(self.sigma) > 0):
             raise ValueError("the noise levels of SSIM curves must be positive and increasing")
 
+    @functools.cached_property
+    def _spline(self) -> interpolate.BSpline:
+        """The fitted curves, as functions of log sigma, their axis first."""
+        x = np.log(self.sigma)
+        pieces = min(SPLINE_PIECES, max(1, len(x) // 3))
+        breaks = np.linspace(x[0], x[-1], pieces + 1)
+        knots = np.concatenate([breaks[:1].repeat(3), breaks, breaks[-1:].repeat(3)])
+        return interpolate.make_lsq_spline(x, np.moveaxis(self.ssim, -1, 0), knots, k=3)
+
     def at(self, sigma: np.ndarray) -> np.ndarray:
         """Returns the curves at noise levels [P], clipped to the measured range: [..., P]."""
-        spline = interpolate.CubicSpline(np.log(self.sigma), self.ssim, axis=-1)
-        return spline(np.log(np.clip(sigma, self.sigma[0], self.sigma[-1])))
+        inside = np.clip(sigma, self.sigma[0], self.sigma[-1])
+        return np.moveaxis(self._spline(np.log(inside)), 0, -1)
 
     def mean(self) -> "SsimCurves":
         """Returns the mean curve, of shape [S]."""
@@ -110,16 +125,18 @@ def linear_table(curves: SsimCurves) -> tuple[np.ndarray, np.ndarray]:
     made monotone by regression first. Noise levels of equal SSIM are merged into one knot.
 
     Raises:
-        ValueError: SSIM does not fall with sigma.
+        ValueError: the mean SSIM falls by less than `SMALLEST_FALL`.
     """
     mean = curves.mean()
-    falling = optimize.isotonic_regression(mean.ssim, increasing=False).x
-    if not falling[0] > falling[-1]:
+    smooth = mean.at(mean.sigma)
+    falling = optimize.isotonic_regression(smooth, increasing=False).x
+    fall = falling[0] - falling[-1]
+    if fall < SMALLEST_FALL:
         raise ValueError(
-            "the SSIM does not fall with sigma, so no scale makes it linear; "
-            "are the pictures of one flat colour?"
+            f"the mean SSIM falls by {fall:.3g} from the smallest to the largest noise level, too "
+            "little to make it linear; widen the range of sigma"
         )
-    u = (falling[0] - falling) / (falling[0] - falling[-1])
+    u = (falling[0] - falling) / fall
     levels, block = np.unique(u, return_inverse=True)
     log_sigma = np.bincount(block, np.log(mean.sigma)) / np.bincount(block)
     sigma = np.exp(log_sigma)

@@ -19,7 +19,7 @@ from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_fac
 from ssimbad_jax.diffusion import denoiser, losses, samplers, schedule, sigma_scale
 from ssimbad_jax.models import unet as unet_lib
 from ssimbad_jax.stages import calibrate
-from ssimbad_jax.training import optimizer, progress
+from ssimbad_jax.training import optimizer, sharding
 
 CHECKPOINTS = pathlib.Path("checkpoints") / "pretrain"
 
@@ -36,21 +36,17 @@ def prepared_dir(config: ml_collections.ConfigDict) -> pathlib.Path:
 def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
     """Returns the prepared data set: the pictures of `data.dir`, or the built-in faces."""
     data, kept_in = config.data, prepared_dir(config)
-    if data.dir:
-        return anime_face.prepare(
-            pathlib.Path(data.dir).expanduser(), kept_in, size=data.condition_size
+    with sharding.first_host_first("prepare data"):
+        if data.dir:
+            folder = pathlib.Path(data.dir).expanduser()
+            return anime_face.prepare(folder, kept_in, size=data.condition_size)
+        return toy_face.prepare(
+            kept_in,
+            train=data.toy_faces_train,
+            test=data.toy_faces_test,
+            size=data.condition_size,
+            seed=config.seed,
         )
-    progress.say(
-        "No data.dir is given: using the built-in toy faces. For your own pictures pass "
-        f"--config.data.dir=FOLDER. Prepared data is kept in {kept_in} (data.prepared_dir)."
-    )
-    return toy_face.prepare(
-        kept_in,
-        train=data.toy_faces_train,
-        test=data.toy_faces_test,
-        size=data.condition_size,
-        seed=config.seed,
-    )
 
 
 def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
@@ -73,15 +69,15 @@ def init_params(config: ml_collections.ConfigDict, key: jax.Array) -> Any:
     return unet(config).init(key, jnp.zeros((1, size, size, 7)), jnp.zeros((1,)))["params"]
 
 
-def abstract_params(config: ml_collections.ConfigDict, sharding: jax.sharding.Sharding) -> Any:
+def abstract_params(config: ml_collections.ConfigDict, where: jax.sharding.Sharding) -> Any:
     """Returns shapes, dtypes and sharding of the parameters, without allocating them."""
     params = jax.eval_shape(functools.partial(init_params, config), jax.random.key(0))
-    return with_sharding(params, sharding)
+    return with_sharding(params, where)
 
 
-def with_sharding(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+def with_sharding(tree: Any, where: jax.sharding.Sharding) -> Any:
     """Returns the shapes and dtypes of `tree`, all with one sharding."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
 
 
 def noise_schedule(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> schedule.Schedule:

@@ -121,13 +121,13 @@ def _trained_params(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: jax.sharding.Mesh
 ) -> tuple[int, Any]:
     """Returns the step and the averaged parameters of the checkpoint to score."""
-    checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS)
+    checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS, read_only=True)
     try:
         best = config.eval.checkpoint == "best"
         step = checkpoints.best_step() if best else checkpoints.latest_step()
         if step is None:
             raise FileNotFoundError(
-                f"{checkpoints.directory} holds no checkpoint; train first: --stages=train,evaluate"
+                f"{checkpoints.directory} holds no checkpoint; train first: --stages=calibrate,train"
             )
         like = components.abstract_params(config, sharding.replicated(mesh))
         return step, checkpoints.restore_ema_params(step, like)

@@ -8,6 +8,7 @@ import jax
 import ml_collections
 
 from ssimbad_jax.stages import calibrate, components, evaluate, train, validation
+from ssimbad_jax.training import progress
 
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
@@ -49,6 +50,18 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
+    _say_what_data(config)
     for name, stage in STAGES.items():
         if name in stages:
             stage(config, workdir)
+
+
+def _say_what_data(config: ml_collections.ConfigDict) -> None:
+    kept_in = f"Prepared data is kept in {components.prepared_dir(config)} (data.prepared_dir)."
+    if config.data.dir:
+        progress.say(f"Pictures: {config.data.dir}. {kept_in}")
+    else:
+        progress.say(
+            "Pictures: the built-in toy faces, since no data.dir is given; for your own pass "
+            f"--config.data.dir=FOLDER. {kept_in}"
+        )

@@ -21,13 +21,21 @@ VALIDATION_LOSS = "validation_loss"
 class Checkpoints:
     """The checkpoints of one training run."""
 
-    def __init__(self, directory: pathlib.Path, keep: int = 2):
-        """Opens the folder, which is made if it does not exist.
+    def __init__(self, directory: pathlib.Path, keep: int = 2, read_only: bool = False):
+        """Opens the folder.
 
         Args:
-            directory: where the checkpoints are.
+            directory: where the checkpoints are; made if it does not exist.
             keep: newest checkpoints kept, beside the one with the smallest validation loss.
+            read_only: change nothing, for reading beside a run that may be writing.
+
+        Raises:
+            FileNotFoundError: a folder to read from does not exist.
         """
+        if read_only and not directory.is_dir():
+            raise FileNotFoundError(
+                f"{directory} does not exist; train first: --stages=calibrate,train"
+            )
         self.directory = directory.absolute()
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -48,7 +56,8 @@ class Checkpoints:
                 best_mode="min",
                 enable_async_checkpointing=True,
                 # What an interrupted save left behind is no checkpoint.
-                cleanup_tmp_directories=True,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
             ),
         )
 

@@ -4,10 +4,13 @@ Batches are split over the axis `data`, the state is replicated, and the step is
 global batch, so that one device and many give the same numbers.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA_AXIS = "data"
@@ -35,9 +38,21 @@ def fetch(array: jax.Array) -> np.ndarray:
     """Returns a batch-sharded array as NumPy, with the parts of all hosts."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
-    from jax.experimental import multihost_utils
-
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+@contextlib.contextmanager
+def first_host_first(what: str) -> Iterator[None]:
+    """Lets the first host through alone, the others after it: work on files they share.
+
+    Args:
+        what: names the place in the code, equal on all hosts.
+    """
+    if jax.process_count() > 1 and jax.process_index() > 0:
+        multihost_utils.sync_global_devices(what)
+    yield
+    if jax.process_count() > 1 and jax.process_index() == 0:
+        multihost_utils.sync_global_devices(what)
 
 
 def use_every_core_as_a_device(batch_sizes: list[int]) -> None:
