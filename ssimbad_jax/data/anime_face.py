@@ -41,7 +41,7 @@ def choose_pictures(
     split, by the hash of their pixels, and the report.
 
     Raises:
-      ValueError: more than 1% of the files are unusable, or a split stays empty.
+        ValueError: more than 1% of the files are unusable, or a split stays empty.
     """
     kept: dict[str, dict[str, picture_folder.Entry]] = {
         split: {} for split in picture_folder.SPLITS
@@ -180,14 +180,14 @@ def prepare(
     was found, kept and left out. Of processes that share `data_dir` the fastest wins.
 
     Args:
-      directory: a tree of pictures or the paper's layout.
-      data_dir: where prepared data is kept.
-      size: height and width of the stored pictures, in pixels.
-      test_share: share that goes to test where the directory gives no splits.
+        directory: a tree of pictures or the paper's layout.
+        data_dir: where prepared data is kept.
+        size: height and width of the stored pictures, in pixels.
+        test_share: share that goes to test where the directory gives no splits.
 
     Raises:
-      FileNotFoundError: the directory does not exist.
-      ValueError: it holds no usable data set, or an argument is out of range.
+        FileNotFoundError: the directory does not exist.
+        ValueError: it holds no usable data set, or an argument is out of range.
     """
     if size < 1 or not 0 < test_share < 1:
         raise ValueError(f"size {size} must be at least 1, test_share {test_share} in (0, 1)")

@@ -34,8 +34,8 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
     followed. Where `train/` and `test/` exist, only they are searched.
 
     Raises:
-      FileNotFoundError: the directory does not exist.
-      ValueError: it holds no picture, or in the paper's layout one without a partner.
+        FileNotFoundError: the directory does not exist.
+        ValueError: it holds no picture, or in the paper's layout one without a partner.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"there is no folder {str(directory)!r}; give that of the pictures")

@@ -42,10 +42,10 @@ class Source:
     the data set has sketches, and `index` int64 [], its own number.
 
     Attributes:
-      split: name of the split.
-      size: S, height and width of the stored pictures in pixels.
-      has_sketches: whether records hold a `sketch`.
-      fingerprint: short hash of the data set, its stored size and the split.
+        split: name of the split.
+        size: S, height and width of the stored pictures in pixels.
+        has_sketches: whether records hold a `sketch`.
+        fingerprint: short hash of the data set, its stored size and the split.
     """
 
     def __init__(self, builder: tfds.core.DatasetBuilder, split: str):
@@ -92,11 +92,11 @@ def open_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
     """Opens one split of a prepared data set for random access.
 
     Args:
-      builder: a builder with a feature `image`, prepared in the array_record format.
-      split: "train" or "test".
+        builder: a builder with a feature `image`, prepared in the array_record format.
+        split: "train" or "test".
 
     Raises:
-      ValueError: the data set has no such split.
+        ValueError: the data set has no such split.
     """
     if split not in builder.info.splits:
         raise ValueError(
@@ -141,22 +141,22 @@ def train_batches(
     Host p of P gets elements [p B/P, (p+1) B/P) of each global batch of B.
 
     Args:
-      source: the training split, or a part of it.
-      seed: seed of the order, at least 0.
-      batch_size: B, pictures in a global batch.
-      start: global number of the first sample, as kept in the checkpoint.
-      process_index: p, this host.
-      process_count: P, number of hosts.
-      num_workers: reading processes; 0 reads in threads of this process.
-      prefetch: batches kept ready, and threads that decode them, in each process.
+        source: the training split, or a part of it.
+        seed: seed of the order, at least 0.
+        batch_size: B, pictures in a global batch.
+        start: global number of the first sample, as kept in the checkpoint.
+        process_index: p, this host.
+        process_count: P, number of hosts.
+        num_workers: reading processes; 0 reads in threads of this process.
+        prefetch: batches kept ready, and threads that decode them, in each process.
 
     Returns:
-      An iterator over {`image` uint8 [B/P, S, S, 3], `index` int64 [B/P], and `sketch`
-      uint8 [B/P, S, S, 1] where there is one}. Its `close()` ends threads and workers.
+        An iterator over {`image` uint8 [B/P, S, S, 3], `index` int64 [B/P], and `sketch`
+        uint8 [B/P, S, S, 1] where there is one}. Its `close()` ends threads and workers.
 
     Raises:
-      ValueError: the split is smaller than a batch, the batch does not divide among
-        the hosts, or an argument is out of range.
+        ValueError: the split is smaller than a batch, the batch does not divide among
+          the hosts, or an argument is out of range.
     """
     if len(source) < batch_size:
         raise ValueError(
@@ -185,21 +185,21 @@ def eval_batches(
     """Iterates once over all records in order; the last batch is padded.
 
     Args:
-      source: the split to evaluate.
-      batch_size: pictures in a global batch.
-      max_images: read only the first so many records; 0: all.
-      process_index: this host.
-      process_count: number of hosts.
-      num_workers: reading processes; 0 reads in threads of this process.
-      prefetch: batches kept ready, and threads that decode them, in each process.
+        source: the split to evaluate.
+        batch_size: pictures in a global batch.
+        max_images: read only the first so many records; 0: all.
+        process_index: this host.
+        process_count: number of hosts.
+        num_workers: reading processes; 0 reads in threads of this process.
+        prefetch: batches kept ready, and threads that decode them, in each process.
 
     Returns:
-      An iterator over what `train_batches` yields and `mask` bool [B/P], False where a
-      record is padding (a repetition of the last one).
+        An iterator over what `train_batches` yields and `mask` bool [B/P], False where a
+        record is padding (a repetition of the last one).
 
     Raises:
-      ValueError: the batch does not divide among the hosts, or an argument is out of
-        range.
+        ValueError: the batch does not divide among the hosts, or an argument is out of
+          range.
     """
     if max_images < 0:
         raise ValueError(f"max_images is {max_images} but must not be negative (0: all)")
@@ -259,13 +259,13 @@ def to_device(
     """Copies batches to the devices ahead of their use.
 
     Args:
-      batches: this host's slices of the global batches.
-      sharding: of the global batch, over its first axis.
-      depth: batches on the devices beside the one in use. Copying runs in the
-        background, so two hide it.
+        batches: this host's slices of the global batches.
+        sharding: of the global batch, over its first axis.
+        depth: batches on the devices beside the one in use. Copying runs in the
+          background, so two hide it.
 
     Yields:
-      The global batches, each array spread over the devices of all hosts.
+        The global batches, each array spread over the devices of all hosts.
     """
     if depth < 1:
         raise ValueError(f"depth is {depth} but must be at least 1")

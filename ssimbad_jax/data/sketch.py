@@ -99,20 +99,20 @@ def xdog(
     at the official steepness of 1e9 it is a step.
 
     Args:
-      image: Float RGB pictures [B, H, W, 3] in [-1, 1].
-      sigma: Width of the narrow Gaussian for each picture, [B], in pixels. May be traced.
-      k: Width of the wide Gaussian over that of the narrow one.
-      p: Strength of the sharpening.
-      epsilon: Threshold between line and paper.
-      max_sigma: Largest sigma to expect: it fixes the number of taps at compile time. A traced
-        sigma above it is blurred with a kernel that is cut off.
+        image: Float RGB pictures [B, H, W, 3] in [-1, 1].
+        sigma: Width of the narrow Gaussian for each picture, [B], in pixels. May be traced.
+        k: Width of the wide Gaussian over that of the narrow one.
+        p: Strength of the sharpening.
+        epsilon: Threshold between line and paper.
+        max_sigma: Largest sigma to expect: it fixes the number of taps at compile time. A traced
+          sigma above it is blurred with a kernel that is cut off.
 
     Returns:
-      Sketches [B, H, W, 1], -1 on lines and 1 on paper, in the dtype of `image`.
+        Sketches [B, H, W, 1], -1 on lines and 1 on paper, in the dtype of `image`.
 
     Raises:
-      ValueError: On pictures that are not float [B, H, W, 3] or too small for the reflected
-        borders, and on sigmas of another shape or, where known, outside (0, max_sigma].
+        ValueError: On pictures that are not float [B, H, W, 3] or too small for the reflected
+          borders, and on sigmas of another shape or, where known, outside (0, max_sigma].
     """
     sigma = jnp.asarray(sigma, jnp.float32)
     _check_image(image, _radius(k * max_sigma))
@@ -130,14 +130,14 @@ def random_xdog(key: jax.Array, image: jax.Array) -> jax.Array:
     """Draws the lines of each picture with a sigma of its own from `SIGMAS`.
 
     Args:
-      key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
-      image: Float RGB pictures [B, H, W, 3] in [-1, 1].
+        key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
+        image: Float RGB pictures [B, H, W, 3] in [-1, 1].
 
     Returns:
-      Sketches [B, H, W, 1], -1 on lines and 1 on paper.
+        Sketches [B, H, W, 1], -1 on lines and 1 on paper.
 
     Raises:
-      ValueError: As `xdog`.
+        ValueError: As `xdog`.
     """
     keys = jax.random.split(key, image.shape[0])
     sigma = jax.vmap(lambda key: jax.random.choice(key, jnp.array(SIGMAS, jnp.float32)))(keys)

@@ -91,17 +91,17 @@ def paper_warp_map(start: jax.Array, shift: jax.Array, height: int, width: int) 
     and column fall outside.
 
     Args:
-      start: Positions of the two points on the diagonal, [B, 2], in [0, 1].
-      shift: How far they slide, [B, 2]. `start + shift` of the two must differ.
-      height: Pixels.
-      width: Pixels.
+        start: Positions of the two points on the diagonal, [B, 2], in [0, 1].
+        shift: How far they slide, [B, 2]. `start + shift` of the two must differ.
+        height: Pixels.
+        width: Pixels.
 
     Returns:
-      Map [B, H, W, 2] of (x, y) in pixels.
+        Map [B, H, W, 2] of (x, y) in pixels.
 
     Raises:
-      ValueError: On shapes other than [B, 2], sizes below 2 pixels and, where they are known,
-        control points that meet (a map of NaN where they are traced).
+        ValueError: On shapes other than [B, 2], sizes below 2 pixels and, where they are known,
+          control points that meet (a map of NaN where they are traced).
     """
     _check_size(height, width)
     start, shift = jnp.asarray(start, jnp.float32), jnp.asarray(shift, jnp.float32)
@@ -148,18 +148,18 @@ def natural_warp_map(
     """Map of a smooth warp in two dimensions: rotation, scale and nine moved control points.
 
     Args:
-      displacement: How far the 3 x 3 control points, row by row, look away from where the
-        rotation puts them, [B, 9, 2] as fractions (x, y). Zero leaves them.
-      angle: Rotation [B] in radians about the middle.
-      scale: Size [B] of the area seen: 1 keeps it, below 1 the picture is enlarged.
-      height: Pixels.
-      width: Pixels.
+        displacement: How far the 3 x 3 control points, row by row, look away from where the
+          rotation puts them, [B, 9, 2] as fractions (x, y). Zero leaves them.
+        angle: Rotation [B] in radians about the middle.
+        scale: Size [B] of the area seen: 1 keeps it, below 1 the picture is enlarged.
+        height: Pixels.
+        width: Pixels.
 
     Returns:
-      Map [B, H, W, 2] of (x, y) in pixels. It can lead outside: sample with reflected borders.
+        Map [B, H, W, 2] of (x, y) in pixels. It can lead outside: sample with reflected borders.
 
     Raises:
-      ValueError: On other shapes and on sizes below 2 pixels.
+        ValueError: On other shapes and on sizes below 2 pixels.
     """
     _check_size(height, width)
     displacement = jnp.asarray(displacement, jnp.float32)
@@ -200,15 +200,15 @@ def sample_bilinear(image: jax.Array, warp_map: jax.Array, border: str = "zero")
     """Looks pictures up at the positions of a map, with bilinear interpolation.
 
     Args:
-      image: Float pictures [B, H, W, C] in [-1, 1].
-      warp_map: Positions [B, h, w, 2] as (x, y) in pixels.
-      border: What lies outside: "zero" is black (no light, -1), "reflect" the mirrored picture.
+        image: Float pictures [B, H, W, C] in [-1, 1].
+        warp_map: Positions [B, h, w, 2] as (x, y) in pixels.
+        border: What lies outside: "zero" is black (no light, -1), "reflect" the mirrored picture.
 
     Returns:
-      Pictures [B, h, w, C] in [-1, 1].
+        Pictures [B, h, w, C] in [-1, 1].
 
     Raises:
-      ValueError: On an unknown border and on shapes that do not fit.
+        ValueError: On an unknown border and on shapes that do not fit.
     """
     if border not in BORDERS:
         raise ValueError(f"border is {border!r}, expected one of {', '.join(BORDERS)}")
@@ -285,17 +285,17 @@ def random_warp_map(
     """Draws maps [B, H, W, 2] of one kind; map i from the i-th key of `split(key, B)`.
 
     Args:
-      key: PRNG key.
-      batch_size: B.
-      height: Pixels.
-      width: Pixels.
-      kind: "paper" or "natural".
+        key: PRNG key.
+        batch_size: B.
+        height: Pixels.
+        width: Pixels.
+        kind: "paper" or "natural".
 
     Returns:
-      Maps [B, H, W, 2] of (x, y) in pixels.
+        Maps [B, H, W, 2] of (x, y) in pixels.
 
     Raises:
-      ValueError: On an unknown kind and on sizes below 2 pixels.
+        ValueError: On an unknown kind and on sizes below 2 pixels.
     """
     if kind not in KINDS:
         raise ValueError(f"warp kind is {kind!r}, expected one of {', '.join(KINDS)}")
@@ -309,15 +309,15 @@ def random_warp(key: jax.Array, image: jax.Array, kind: str) -> jax.Array:
     """Makes a reference of each picture.
 
     Args:
-      key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
-      image: Float RGB pictures [B, H, W, 3] in [-1, 1].
-      kind: "paper" or "natural".
+        key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
+        image: Float RGB pictures [B, H, W, 3] in [-1, 1].
+        kind: "paper" or "natural".
 
     Returns:
-      References [B, H, W, 3] in [-1, 1].
+        References [B, H, W, 3] in [-1, 1].
 
     Raises:
-      ValueError: On an unknown kind and on pictures that are not float [B, H, W, 3].
+        ValueError: On an unknown kind and on pictures that are not float [B, H, W, 3].
     """
     if image.ndim != 4 or image.shape[-1] != 3 or not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
