@@ -9,10 +9,8 @@ already keeps its bytes: exact, and the cheapest to decode. Others become PNG: l
 1.4 ms to decode at 256 px against 0.4 for lossy JPEG, 0.6 for twice the space.
 """
 
-import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -22,9 +20,8 @@ from typing import Any
 import grain
 import tensorflow_datasets as tfds
 import tqdm
-from absl import logging
 
-from ssimbad_jax.data import picture_file, picture_folder
+from ssimbad_jax.data import picture_file, picture_folder, tfds_output
 
 MAX_LEFT_OUT = 0.01  # share of unusable files above which a data set is refused
 
@@ -196,12 +193,12 @@ def prepare(
     source = AnimeFaceConfig(
         name, directory=directory, size=size, test_share=test_share, entries=entries
     )
-    with _quiet_tfds():
+    with tfds_output.quiet():
         builder = AnimeFace(config=source, data_dir=data_dir, file_format="array_record")
     if builder.data_path.exists():
         return builder
     print(f"Preparing {len(entries)} pictures of {directory} at {size} px ...", flush=True)
-    with _quiet_tfds():
+    with tfds_output.quiet():
         try:
             builder.download_and_prepare()
         except OSError:
@@ -226,17 +223,3 @@ def _source_key(entries: Sequence[picture_folder.Entry], test_share: float) -> s
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Silences what TFDS prints and logs about every step; errors are still raised."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tfds.enable_progress_bar()
-        logging.set_verbosity(verbosity)

@@ -7,10 +7,8 @@ and read with random access through `builder.as_data_source()`.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
-import io
 import itertools
 import multiprocessing
 import os
@@ -20,8 +18,8 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 import tqdm
-from absl import logging
 
+from ssimbad_jax.data import tfds_output
 from ssimbad_jax.data.toy_faces import drawing
 
 _MAX_COUNT = 1 << 32  # the index fills the low 32 bits of a face's seed
@@ -87,11 +85,12 @@ class ToyFace(tfds.core.GeneratorBasedBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
+        size = self.builder_config.size
         return tfds.core.DatasetInfo(
             builder=self,
             description="Procedural anime faces, drawn from seeds.",
             features=tfds.features.FeaturesDict(
-                {"image": tfds.features.Image(shape=(None, None, 3))}
+                {"image": tfds.features.Image(shape=(size, size, 3))}
             ),
             disable_shuffling=True,  # record i is face i; the faces are independent draws
         )
@@ -167,7 +166,7 @@ def prepare(
         ValueError: If a count, the size, the seed or the number of workers is out of range.
     """
     faces = ToyFaceConfig(train=train, test=test, size=size, seed=seed)
-    with _quiet_tfds():
+    with tfds_output.quiet():
         builder = ToyFace(
             config=faces,
             data_dir=os.fspath(data_dir),
@@ -179,19 +178,6 @@ def prepare(
         print(
             f"Drawing {train + test} anime faces of {size} px into {builder.data_path}", flush=True
         )
-        with _quiet_tfds():
+        with tfds_output.quiet():
             builder.download_and_prepare()
     return builder
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Silences TFDS, which announces downloads and warns of configurations made on the fly."""
-    tfds.disable_progress_bar()
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)

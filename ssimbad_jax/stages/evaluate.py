@@ -127,7 +127,8 @@ def _trained_params(
         step = checkpoints.best_step() if best else checkpoints.latest_step()
         if step is None:
             raise FileNotFoundError(
-                f"{checkpoints.directory} holds no checkpoint; train first: --stages=calibrate,train"
+                f"{checkpoints.directory} holds no checkpoint; "
+                "train first: --stages=calibrate,train"
             )
         like = components.abstract_params(config, sharding.replicated(mesh))
         return step, checkpoints.restore_ema_params(step, like)
