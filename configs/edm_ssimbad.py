@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
     calibrate.scale = "rational"
     calibrate.c = 0.3  # the paper's winner
     calibrate.num_images = 64  # training pictures measured
-    calibrate.num_sigmas = 256  # noise levels measured, from sigma_min to sigma_max
+    calibrate.num_sigmas = 192  # noise levels measured, from sigma_min to sigma_max
     calibrate.num_draws = 2  # noise draws for each picture
     calibrate.max_memory_mb = 512  # bound on the working memory of one chunk
 

@@ -39,7 +39,7 @@ def test_the_three_ways_to_r2_agree(folder):
     images = benchmark.load_pictures(folder, 1, 32)
     mesh = sharding.data_mesh(jax.devices()[:1])
     reference = benchmark.scikit_image_calibration(images, seed=0)
-    fresh = benchmark.fresh_noise_calibration(images, 4, 0, mesh)
+    fresh = benchmark.fresh_noise_calibration(images, 4, 0)
     shared_noise = benchmark.this_calibration(images, 64, 4, 0, mesh)
     assert reference.shape == (22,) and fresh.shape == shared_noise.shape == (4, 22)
     # One small picture: a noise draw is worth a few hundredths.

@@ -64,3 +64,21 @@ def shared() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"needs the pictures of {folder}, which are not part of the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_dir(tmp_path_factory) -> pathlib.Path:
+    """Where the data sets of tiny runs are kept, drawn once."""
+    return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture(scope="session")
+def finished_run(prepared_dir, tmp_path_factory):
+    """A tiny run with all its stages done (`tests.tiny_run.TinyRun`); copy it to change it."""
+    from ssimbad_jax.stages import run
+    from tests import tiny_run
+
+    config = tiny_run.make_config(prepared_dir)
+    workdir = tmp_path_factory.mktemp("tiny") / "run"
+    run.run(config, workdir, list(run.STAGES))
+    return tiny_run.TinyRun(config, workdir)

@@ -6,6 +6,7 @@ another face, so that the colours asked for are not the target's.
 
 import pathlib
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -57,16 +58,17 @@ def load(path: pathlib.Path, image_size: int) -> Pairs:
     if not path.is_file():
         raise FileNotFoundError(f"eval.pairs is {str(path)!r}, which is no file; check the path")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened as an archive first: NumPy takes other kinds of files, too.
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in Pairs._fields if name in file}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"eval.pairs is {str(path)!r}, which is no .npz of arrays: {error}"
         ) from error
     missing = [name for name in Pairs._fields if name not in arrays]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; an .npz of pairs has {Pairs._fields}")
-    count = len(arrays["gt"])
+    count = max([1, *arrays["gt"].shape[:1]])
     for name, array in arrays.items():
         shape = (count, image_size, image_size, 3)[: 3 if name == "sketch" else 4]
         if array.shape != shape or array.dtype != np.uint8:

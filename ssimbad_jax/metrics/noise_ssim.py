@@ -93,7 +93,7 @@ def noise_ssim(
     return np.concatenate(results)[: len(images)].transpose(1, 0, 2)
 
 
-def noise_of_levels(key: jax.Array, shape: tuple[int, int, int]) -> Callable[[Any], jax.Array]:
+def noise_of_levels(key: jax.Array, shape: tuple[int, ...]) -> Callable[[Any], jax.Array]:
     """Returns the noise of each noise level of one image, out of one draw.
 
     Args:

@@ -79,7 +79,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         ValueError: the pairs do not fit the model.
     """
     mesh = sharding.data_mesh()
-    test_pairs = _open_pairs(config)
+    test_pairs = open_pairs(config)
     step, params = _trained_params(config, workdir, mesh)
     methods = _methods(config, workdir)
     results: Results = {}
@@ -106,7 +106,13 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     progress.say(f"evaluate: results are in {folder}")
 
 
-def _open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
+def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
+    """Returns the pairs to score: those of `eval.pairs`, or made of the test split.
+
+    Raises:
+        FileNotFoundError: there is no such file of pairs.
+        ValueError: the pairs do not fit the model.
+    """
     size = config.data.image_size
     if config.eval.pairs:
         loaded = pairs.load(pathlib.Path(config.eval.pairs).expanduser(), size)

@@ -228,10 +228,11 @@ def _held_out_batch(
     config: ml_collections.ConfigDict, validation: pipeline.Records, mesh: jax.sharding.Mesh
 ) -> dict[str, jax.Array]:
     """Returns the fixed batch that validation losses and picture grids are made of."""
-    size = len(validation) - len(validation) % mesh.size
-    batch = next(iter(pipeline.eval_batches(validation, batch_size=size, max_images=size)))
+    batch = next(iter(pipeline.eval_batches(validation, batch_size=len(validation))))
     kept = {name: batch[name] for name in ("image", "sketch") if name in batch}
-    return jax.device_put(kept, sharding.over_batch(mesh))
+    # The same pictures whatever the number of devices: what does not divide among them is copied.
+    divides = len(validation) % mesh.size == 0
+    return jax.device_put(kept, sharding.over_batch(mesh) if divides else sharding.replicated(mesh))
 
 
 def _validator(
@@ -262,6 +263,8 @@ def _picture_drawer(
     shown = jax.tree.map(lambda x: sharding.fetch(x)[:GRID_PICTURES], examples)
 
     def draw_pictures(state: state_lib.TrainState) -> None:
+        if jax.process_index() > 0:
+            return
         params = jax.tree.map(np.asarray, state.ema_params)
         result = sample(params, shown.noise, shown.condition, key)
         path = workdir / "samples" / f"{int(state.step):08d}.png"

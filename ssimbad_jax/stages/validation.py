@@ -6,6 +6,7 @@ from typing import Any
 import ml_collections
 
 from ssimbad_jax.data import warp
+from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
 
 CHOICES = {
@@ -21,7 +22,7 @@ CHOICES = {
 # Smallest value of each number; fields that are not named may be any number.
 AT_LEAST = {
     "seed": 0,
-    "data.image_size": 8,
+    "data.image_size": ssim.GAUSSIAN_WINDOW,  # results are scored with it
     "data.condition_size": 32,
     "data.num_workers": 0,
     "data.toy_faces_train": 1,
@@ -54,6 +55,8 @@ AT_LEAST = {
     "eval.max_images": 0,
     "eval.save_images": 0,
 }
+
+MAX_SEED = 2**32 - 1  # JAX keys of larger seeds equal those of smaller ones
 
 POSITIVE = (
     "diffusion.sigma_min",
@@ -105,8 +108,10 @@ def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
             yield f"{field} is {value!r}; choose one of {', '.join(map(repr, choices))}"
     for field, least in AT_LEAST.items():
         value = _get(config, field)
-        if value < least:
+        if not least <= value < float("inf"):  # not-a-number is in no range
             yield f"{field} is {value}; set it to {least} or more"
+    if config.seed > MAX_SEED:
+        yield f"seed is {config.seed}; set it to {MAX_SEED} or less"
     for field in POSITIVE:
         value = _get(config, field)
         if not 0 < value < float("inf"):

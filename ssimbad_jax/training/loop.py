@@ -115,7 +115,8 @@ def train(
                 reader.push(step, metrics, flush=at_checkpoint)
             except NonFiniteError as error:
                 good = checkpoints.latest_step()
-                save(state)
+                if good != int(state.step):
+                    save(state)
                 checkpoints.wait()
                 raise NonFiniteError(_describe_stop(error, good, state, checkpoints)) from None
             if at_checkpoint:

@@ -4,11 +4,12 @@ import json
 import pathlib
 from typing import Any
 
+import jax
 import tensorboardX
 
 
 class MetricLog:
-    """Writes rows of numbers, each with its step."""
+    """Writes rows of numbers, each with its step; of several hosts only the first writes."""
 
     def __init__(self, directory: pathlib.Path, start_step: int = 0):
         """Opens the log for appending.
@@ -18,6 +19,9 @@ class MetricLog:
             start_step: the step the run continues from. Rows of later steps, written by a run
                 that was interrupted after its last checkpoint, are dropped.
         """
+        self._writes = jax.process_index() == 0
+        if not self._writes:
+            return
         self._path = directory / "metrics.jsonl"
         directory.mkdir(parents=True, exist_ok=True)
         _drop_rows_after(self._path, start_step)
@@ -31,6 +35,8 @@ class MetricLog:
             step: steps taken so far.
             values: numbers by name.
         """
+        if not self._writes:
+            return
         row: dict[str, Any] = {"step": step, **values}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
@@ -39,8 +45,9 @@ class MetricLog:
 
     def close(self) -> None:
         """Writes what is left and closes the files."""
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
 
 def read(path: pathlib.Path) -> list[dict[str, float]]:

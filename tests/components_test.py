@@ -1,0 +1,163 @@
+"""What a config describes, built."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+
+from ssimbad_jax.data import conditions
+from ssimbad_jax.diffusion import sigma_scale
+from ssimbad_jax.stages import components, run
+from tests import tiny_run
+
+
+@pytest.fixture
+def config(prepared_dir):
+    return tiny_run.make_config(prepared_dir)
+
+
+def test_steps_take_precedence_over_epochs(config):
+    assert components.total_steps(config, 1000) == tiny_run.STEPS
+    config.train.steps, config.train.epochs = 0, 3
+    assert components.total_steps(config, 100) == 37  # 300 pictures in batches of 8
+    assert components.total_steps(config, 1) == 1
+
+
+def test_the_warm_up_is_one_epoch_unless_given(config):
+    assert components.optimizer_settings(config, 1000).warmup_steps == 1
+    config.train.steps, config.train.warmup_steps = 100, -1
+    settings = components.optimizer_settings(config, 80)
+    assert (settings.warmup_steps, settings.total_steps) == (10, 100)
+    assert components.optimizer_settings(config, 3).warmup_steps == 1
+    assert components.optimizer_settings(config, 10**6).warmup_steps == 50
+
+
+def test_the_network_has_the_sizes_of_the_config(config):
+    unet = components.unet(config)
+    assert (unet.base_channels, unet.channel_multipliers, unet.num_res_blocks) == (8, (1, 2), 1)
+    assert (unet.num_heads, unet.num_groups, unet.cbam) == (2, 4, False)
+    config.model.compute_dtype = "bfloat16"
+    assert components.unet(config).dtype == jnp.bfloat16
+    everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = components.abstract_params(config, everywhere)
+    assert {leaf.dtype for leaf in jax.tree.leaves(abstract)} == {np.dtype(np.float32)}
+    assert abstract["conv_in"]["kernel"].shape == (1, 1, 7, 8)
+    assert abstract["conv_in"]["kernel"].sharding == everywhere
+
+
+def test_a_sub_grid_walks_points_of_the_long_grid(config, tmp_path):
+    config.calibrate.scale = "rational"
+    schedule = components.noise_schedule(config, tmp_path)
+    config.eval.sampler_steps = 5
+    short = components.sampling_grid(config, schedule)
+    config.eval.grid_steps, config.eval.sampler_steps = 50, 10
+    walked = components.sampling_grid(config, schedule)
+    config.eval.sampler_steps = 50
+    long = components.sampling_grid(config, schedule)
+    assert len(short) == 6 and len(walked) == 11 and len(long) == 51
+    np.testing.assert_array_equal(walked, long[::5])
+    for grid in (short, walked, long):
+        assert grid.dtype == np.float64 and (np.diff(grid) < 0).all()
+        assert (grid[0], grid[-1]) == (80.0, 0.0)
+
+
+def test_the_schedule_follows_the_config(config, tmp_path):
+    sigma = np.array([0.01, 0.3, 10.0])
+    config.calibrate.c = 0.2
+    rational = components.noise_schedule(config, tmp_path)
+    np.testing.assert_allclose(rational.embed_sigma(sigma), sigma / (sigma + 0.2))
+    config.diffusion.schedule = "edm"
+    edm = components.noise_schedule(config, tmp_path)
+    np.testing.assert_allclose(edm.embed_sigma(sigma), np.log(sigma) / 4, rtol=1e-5)
+
+
+def test_the_scale_of_a_calibration_needs_one(config, tmp_path):
+    config.calibrate.scale = "table"
+    with pytest.raises(FileNotFoundError, match="run --stages=calibrate"):
+        components.noise_schedule(config, tmp_path)
+
+
+@pytest.mark.parametrize("choice", ["best", "table"])
+def test_the_scale_is_the_one_that_calibration_chose(prepared_dir, tmp_path, choice):
+    config = tiny_run.make_config(prepared_dir, calibrate__scale=choice)
+    run.run(config, tmp_path, ["calibrate"])
+    scale = components.sigma_scale_of_run(config, tmp_path)
+    sigma = np.geomspace(0.002, 80.0, 9)
+    assert np.abs(scale.forward(sigma) - sigma_scale.rational(0.3).forward(sigma)).max() > 1e-3
+    schedule = components.noise_schedule(config, tmp_path)
+    grid = schedule.sigma_grid(8)
+    u = scale.forward(grid[:-1])
+    np.testing.assert_allclose(np.diff(u), np.diff(u).mean(), rtol=1e-3)
+
+
+def test_weightings_are_the_papers_and_karras(config):
+    sigma = jnp.array([0.1, 0.5, 5.0])
+    np.testing.assert_array_equal(components.weighting(config)(sigma), 1.0)
+    config.train.loss_weighting = "edm"
+    # 1 / c_out^2 with sigma_data = 0.5
+    expected = (sigma**2 + 0.25) / (sigma * 0.5) ** 2
+    np.testing.assert_allclose(components.weighting(config)(sigma), expected, rtol=1e-6)
+
+
+def test_validation_pictures_come_out_of_the_training_split(config):
+    training, held_out = components.training_split(config)
+    assert (len(training), len(held_out)) == (36, 4)  # a tenth at most
+    config.train.validation_images = 2
+    training, held_out = components.training_split(config)
+    assert (len(training), len(held_out)) == (38, 2)
+    numbers = [int(part[i]["index"]) for part in (training, held_out) for i in range(len(part))]
+    assert sorted(numbers) == list(range(40))
+
+
+def test_calibration_measures_training_pictures_at_the_models_size(config):
+    images, fingerprint = components.calibration_pictures(config)
+    training, _ = components.training_split(config)
+    assert images.shape == (4, 16, 16, 3) and images.dtype == np.uint8
+    assert fingerprint == training.fingerprint
+    for number, image in enumerate(images):
+        stored = PIL.Image.fromarray(training[number]["image"])
+        expected = np.asarray(stored.resize((16, 16), PIL.Image.Resampling.BILINEAR))
+        assert np.abs(image.astype(int) - expected).max() <= 1
+
+
+def test_built_in_faces_are_announced_with_the_way_to_ones_own(config, capsys):
+    components.data_builder(config)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "data.dir" in line]
+    assert "built-in" in line and "--config.data.dir=" in line
+    assert config.data.prepared_dir in line
+
+
+def test_a_folder_of_pictures_is_used_where_it_is_given(config, tmp_path):
+    for number in range(8):
+        path = tmp_path / ("train" if number < 6 else "test") / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(path)
+    config.data.dir = str(tmp_path)
+    config.data.prepared_dir = str(tmp_path / "prepared")
+    training, held_out = components.training_split(config)
+    assert (len(training), len(held_out)) == (5, 1)
+    assert training[0]["image"].shape == (32, 32, 3)
+    assert (tmp_path / "prepared").is_dir()
+
+
+def test_prepared_data_is_kept_where_the_config_says(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config.data.prepared_dir = "~/faces"
+    assert components.prepared_dir(config) == tmp_path / "faces"
+    config.data.prepared_dir = ""
+    assert components.prepared_dir(config) == tmp_path / ".cache" / "ssimbad_jax"
+
+
+def test_the_sampler_does_not_need_the_truth(config, tmp_path):
+    """Noise, condition and key decide; the result is a picture batch."""
+    schedule = components.noise_schedule(config, tmp_path)
+    params = jax.jit(lambda key: components.init_params(config, key))(jax.random.key(0))
+    sample = jax.jit(components.sampler(config, schedule))
+    noise = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    condition = jax.random.uniform(jax.random.key(2), (2, 16, 16, 4))
+    first = sample(params, noise, condition, jax.random.key(3))
+    assert first.shape == (2, 16, 16, 3) and np.isfinite(first).all()
+    other = sample(params, noise, -condition, jax.random.key(3))
+    assert (conditions.to_uint8(first) != conditions.to_uint8(other)).any()

@@ -1,0 +1,120 @@
+"""From stored pictures to target, sketch and reference."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+
+from ssimbad_jax.data import conditions, sketch, warp
+
+KEY = jax.random.key(3)
+
+make_conditions = jax.jit(conditions.make_conditions, static_argnames=("image_size", "warp"))
+xdog = jax.jit(sketch.xdog)
+
+
+@pytest.fixture(scope="module")
+def stored():
+    """Three stored pictures of 48 px: smooth colours and a dark disc."""
+    y, x = np.mgrid[0:48, 0:48]
+    shades = [np.stack([5 * x, 5 * y, 3 * (x + y) % 256], axis=-1).clip(0, 255)] * 3
+    for number, shade in enumerate(shades):
+        shades[number] = np.where(
+            ((x - 20 - 3 * number) ** 2 + (y - 24) ** 2 < 90)[..., None], 10, shade
+        )
+    return {"image": np.stack(shades).astype(np.uint8)}
+
+
+def test_all_8_bit_values_return():
+    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    floats = conditions.from_uint8(jnp.asarray(values))
+    assert floats.dtype == jnp.float32
+    assert (float(floats.min()), float(floats.max())) == (-1.0, 1.0)
+    np.testing.assert_array_equal(conditions.to_uint8(floats), values)
+
+
+def test_values_outside_the_range_are_clipped_and_others_rounded():
+    picture = jnp.asarray([-7.0, -1.0, -1 + 0.6 / 127.5, 1 - 0.4 / 127.5, 1.5])
+    np.testing.assert_array_equal(conditions.to_uint8(picture), [0, 0, 1, 255, 255])
+
+
+@pytest.mark.parametrize("size", [12, 16, 20])
+def test_resizing_equals_pillows_antialiased_bilinear(size):
+    picture = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    expected = PIL.Image.fromarray(picture).resize((size, size), PIL.Image.Resampling.BILINEAR)
+    resized = conditions.resize(conditions.from_uint8(picture[None]), size)
+    # Pillow rounds to 8 bits after each direction.
+    difference = np.asarray(conditions.to_uint8(resized))[0].astype(int) - np.asarray(expected)
+    assert np.abs(difference).max() <= 1
+
+
+def test_resizing_keeps_what_has_the_size():
+    picture = jax.random.normal(KEY, (2, 16, 16, 1))
+    np.testing.assert_array_equal(conditions.resize(picture, 16), picture)
+
+
+@pytest.mark.parametrize("kind", warp.KINDS)
+def test_shapes_and_ranges(stored, kind):
+    made = make_conditions(KEY, stored, image_size=16, warp=kind)
+    assert made.image.shape == made.reference.shape == (3, 16, 16, 3)
+    assert made.sketch.shape == (3, 16, 16, 1)
+    assert made.condition.shape == (3, 16, 16, 4)
+    np.testing.assert_array_equal(made.condition[..., :1], made.sketch)
+    np.testing.assert_array_equal(made.condition[..., 1:], made.reference)
+    for part in made:
+        assert part.dtype == jnp.float32
+        assert float(jnp.abs(part).max()) <= 1 + 1e-6
+    np.testing.assert_allclose(
+        made.image, conditions.resize(conditions.from_uint8(stored["image"]), 16), atol=1e-6
+    )
+
+
+def test_the_key_decides_sketch_and_reference_and_not_the_target(stored):
+    def make(key):
+        return make_conditions(key, stored, image_size=16, warp="paper")
+
+    first, again, other = make(KEY), make(KEY), make(jax.random.key(4))
+    for name in conditions.Conditioned._fields:
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    np.testing.assert_array_equal(first.image, other.image)
+    assert (first.reference != other.reference).any()
+
+
+def test_sketches_are_drawn_at_the_stored_size_and_then_resized(stored):
+    made = make_conditions(KEY, stored, image_size=16, warp="paper")
+    image = conditions.from_uint8(stored["image"])
+    candidates = [
+        conditions.resize(xdog(image, jnp.full((3,), sigma)), 16) for sigma in sketch.SIGMAS
+    ]
+    for number in range(3):
+        assert any(
+            np.allclose(made.sketch[number], candidate[number], atol=1e-6)
+            for candidate in candidates
+        )
+    assert float(made.sketch.min()) < 0  # the disc has an outline
+
+
+def test_given_sketches_are_used_as_they_are(stored):
+    given = np.random.default_rng(1).integers(0, 256, (3, 48, 48, 1), np.uint8)
+    made = make_conditions(KEY, {**stored, "sketch": given}, image_size=48, warp="natural")
+    np.testing.assert_array_equal(conditions.to_uint8(made.sketch), given)
+
+
+def test_real_pictures_become_the_evaluation_pairs(shared):
+    """The fixed pairs were made by other code: at 256 px, then resized."""
+    with np.load(shared / "benchmark" / "pairs32.npz") as file:
+        gt, sketches = file["gt"][:12].astype(int), file["sketch"][:12].astype(int)
+    paths = sorted((shared / "data" / "anime_faces" / "test").iterdir())[:12]
+    faces = np.stack([np.asarray(PIL.Image.open(path).convert("RGB")) for path in paths])
+    image = conditions.from_uint8(jnp.asarray(faces))
+
+    def at_32(picture):
+        return np.asarray(conditions.to_uint8(conditions.resize(picture, 32))).astype(int)
+
+    assert np.abs(at_32(image) - gt).max() <= 2
+    drawn = np.stack(
+        [at_32(xdog(image, jnp.full((12,), sigma)))[..., 0] for sigma in sketch.SIGMAS]
+    )
+    close = (np.abs(drawn - sketches) <= 4).mean(axis=(2, 3))
+    assert (close.max(axis=0) > 0.99).all()

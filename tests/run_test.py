@@ -1,0 +1,90 @@
+"""All stages of a run: what they write, and what is refused before any of them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from ssimbad_jax.stages import run, validation
+from tests import tiny_run
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "config.json",
+        "calibration.json",
+        "calibration.png",
+        "noise_levels.png",
+        "metrics.jsonl",
+        "events.out.tfevents.*",
+        "checkpoints/pretrain/3",
+        "checkpoints/pretrain/6",
+        "samples/00000003.png",
+        "samples/00000006.png",
+        "eval/metrics.json",
+        "eval/per_image.csv",
+        "eval/grid.png",
+        "eval/same/00010.png",
+        "eval/cross/00010.png",
+    ],
+)
+def test_every_stage_writes_its_results(finished_run, result):
+    assert [path for path in finished_run.workdir.glob(result)]
+
+
+def test_the_config_is_kept(finished_run):
+    kept = json.loads((finished_run.workdir / "config.json").read_text())
+    assert kept == json.loads(finished_run.config.to_json())
+    assert kept["model"]["channel_multipliers"] == [1, 2]
+
+
+def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch):
+    ran = []
+    stages = {name: lambda *_, name=name: ran.append(name) for name in run.STAGES}
+    monkeypatch.setattr(run, "STAGES", stages)
+    config = tiny_run.make_config(prepared_dir)
+    run.run(config, tmp_path / "all", ["evaluate", "calibrate", "train"])
+    assert ran == ["calibrate", "train", "evaluate"]
+    run.run(config, tmp_path / "one", ["train"])
+    assert ran[3:] == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "stages", "message"),
+    [
+        ({}, ["calibrate", "trian"], r"--stages names 'trian'; choose from calibrate,train"),
+        ({"model__num_groups": 3}, ["train"], r"model\.num_groups is 3"),
+        ({"eval__pairs": "nowhere.npz"}, ["train", "evaluate"], r"eval\.pairs is 'nowhere\.npz'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    prepared_dir, tmp_path, fields, stages, message
+):
+    config = tiny_run.make_config(prepared_dir, **fields)
+    with pytest.raises((validation.ConfigError, FileNotFoundError), match=message):
+        run.run(config, tmp_path / "run", stages)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pairs_of_another_size_are_refused_before_anything_is_written(prepared_dir, tmp_path):
+    pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    np.savez(
+        tmp_path / "pairs.npz",
+        gt=pictures,
+        sketch=pictures[..., 0],
+        reference_same=pictures,
+        reference_cross=pictures,
+    )
+    config = tiny_run.make_config(prepared_dir, eval__pairs=str(tmp_path / "pairs.npz"))
+    with pytest.raises(ValueError, match=r"gt in .*data\.image_size = 16"):
+        run.run(config, tmp_path / "run", ["train", "evaluate"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_sizes_are_those_that_devices_share(prepared_dir):
+    config = tiny_run.make_config(prepared_dir, train__batch_size=16, train__accumulate=2)
+    assert run.batch_sizes(config) == [8, 8]
+    assert all(size % jax.device_count() == 0 for size in run.batch_sizes(config))
+    validation.check(config, jax.device_count())

@@ -1,0 +1,79 @@
+"""A run small enough to be made in seconds, for the tests of the stages."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from configs import edm_ssimbad
+from ssimbad_jax.stages import components
+from ssimbad_jax.training import checkpoint, optimizer, sharding
+from ssimbad_jax.training import state as state_lib
+
+IMAGE_SIZE = 16
+TEST_IMAGES = 11  # no multiple of a batch
+STEPS = 6
+
+# As flags of main: `--config.data.image_size=16`.
+FIELDS = {
+    "data.image_size": IMAGE_SIZE,
+    "data.condition_size": 32,
+    "data.toy_faces_train": 40,
+    "data.toy_faces_test": TEST_IMAGES,
+    "model.base_channels": 8,
+    "model.channel_multipliers": (1, 2),
+    "model.num_res_blocks": 1,
+    "model.num_heads": 2,
+    "model.num_groups": 4,
+    "calibrate.num_images": 4,
+    "calibrate.num_sigmas": 24,
+    "calibrate.num_draws": 1,
+    "train.steps": STEPS,
+    "train.batch_size": 8,
+    "train.warmup_steps": 1,
+    "train.learning_rate": 1e-3,
+    "train.log_every": 2,
+    "train.validate_every": 2,
+    "train.sample_every": 3,
+    "train.checkpoint_every": 3,
+    "eval.sampler": "euler",
+    "eval.sampler_steps": 2,
+    "eval.batch_size": 8,
+}
+
+
+class TinyRun(NamedTuple):
+    """A finished run."""
+
+    config: ml_collections.ConfigDict
+    workdir: pathlib.Path
+
+
+def make_config(prepared_dir: pathlib.Path, **fields: Any) -> ml_collections.ConfigDict:
+    """Returns the tiny config; `train__steps=3` sets `train.steps`."""
+    config = edm_ssimbad.get_config()
+    config.update_from_flattened_dict(FIELDS)
+    config.data.prepared_dir = str(prepared_dir)
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in fields.items()}
+    )
+    return config
+
+
+def restore(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int
+) -> tuple[state_lib.TrainState, int]:
+    """Returns the state of a checkpoint and the number of the next training sample."""
+    tx = optimizer.make_optimizer(components.optimizer_settings(config, num_images=1))
+    like = jax.eval_shape(
+        lambda key: state_lib.init_state(components.init_params(config, key), tx),
+        jax.random.key(0),
+    )
+    everywhere = sharding.replicated(sharding.data_mesh(jax.devices()[:1]))
+    checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS)
+    try:
+        state, samples, _ = checkpoints.restore(step, components.with_sharding(like, everywhere))
+    finally:
+        checkpoints.close()
+    return state, samples

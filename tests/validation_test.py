@@ -1,0 +1,158 @@
+"""Configs that cannot work are refused, with field, value and remedy."""
+
+import importlib
+
+import ml_collections
+import pytest
+
+from configs import edm_ssimbad
+from ssimbad_jax.stages import validation
+
+
+def _config(**fields):
+    config = edm_ssimbad.get_config()
+    config.update_from_flattened_dict(fields)
+    return config
+
+
+def _leaves():
+    """(field, value) of all fields."""
+
+    def walk(config, prefix):
+        for name, value in config.items():
+            if isinstance(value, ml_collections.ConfigDict):
+                yield from walk(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+    return list(walk(edm_ssimbad.get_config(), ""))
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 8])
+@pytest.mark.parametrize("name", ["edm_ssimbad", "quickstart", "benchmark_s32"])
+def test_the_shipped_configs_pass(name, num_devices):
+    if name == "benchmark_s32" and num_devices == 8:
+        pytest.skip("its 50 pictures a scoring batch do not divide among 8 devices")
+    config = importlib.import_module(f"configs.{name}").get_config()
+    validation.check(config, num_devices)
+
+
+@pytest.mark.parametrize(("field", "value"), _leaves())
+def test_wrong_types_are_refused_by_name(field, value):
+    wrong = 3 if isinstance(value, str) else "much"
+    with pytest.raises((TypeError, ValueError)) as refusal:
+        _config(**{field: wrong})
+    message = str(refusal.value)
+    assert field.rpartition(".")[2] in message and type(value).__name__ in message
+
+
+@pytest.mark.parametrize("field", validation.CHOICES)
+def test_choices_are_listed(field):
+    with pytest.raises(validation.ConfigError) as refusal:
+        validation.check(_config(**{field: "another"}), 1)
+    assert f"{field} is 'another'; choose one of " in str(refusal.value)
+    assert all(repr(choice) in str(refusal.value) for choice in validation.CHOICES[field])
+
+
+@pytest.mark.parametrize("field", validation.AT_LEAST)
+def test_small_numbers_are_refused(field):
+    value = validation.AT_LEAST[field] - 1
+    kind = type(dict(_leaves())[field])
+    with pytest.raises(validation.ConfigError) as refusal:
+        validation.check(_config(**{field: kind(value)}), 1)
+    assert f"{field} is {kind(value)}; set it to {validation.AT_LEAST[field]} or more" in str(
+        refusal.value
+    )
+
+
+@pytest.mark.parametrize("field", validation.POSITIVE)
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def test_numbers_that_are_not_positive_are_refused(field, value):
+    kind = type(dict(_leaves())[field])
+    if kind is int and value != value or kind is int and value == float("inf"):
+        pytest.skip("a whole number")
+    with pytest.raises(validation.ConfigError) as refusal:
+        validation.check(_config(**{field: kind(value)}), 1)
+    assert f"{field} is {kind(value)}; set it to a positive number" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"data.image_size": 100},
+            "data.image_size is 100, not divisible by 8 for 4 levels "
+            "(model.channel_multipliers); set it to 96",
+        ),
+        ({"data.image_size": 8}, "data.image_size is 8; set it to 11 or more"),
+        (
+            {"data.image_size": 512},
+            "data.image_size is 512, above data.condition_size = 256",
+        ),
+        ({"model.channel_multipliers": ()}, "model.channel_multipliers is (); give one positive"),
+        ({"model.channel_multipliers": (1, 0)}, "model.channel_multipliers is (1, 0); give"),
+        ({"model.base_channels": 33, "model.num_groups": 1}, "model.base_channels is 33; "),
+        (
+            {"model.num_groups": 24},
+            "model.num_groups is 24, which does not divide the levels' channels "
+            "[64, 128, 256, 512]; choose a divisor of model.base_channels = 64",
+        ),
+        (
+            {"model.num_heads": 3},
+            "model.num_heads is 3, which does not divide the 512 channels of the last level",
+        ),
+        (
+            {"model.cbam": True, "model.base_channels": 8, "model.num_groups": 8},
+            "model.cbam needs 16 channels or more at each level, but model.base_channels is 8",
+        ),
+        (
+            {"diffusion.sigma_min": 80.0},
+            "diffusion.sigma_min is 80.0 and diffusion.sigma_max 80.0; set sigma_min below",
+        ),
+        ({"eval.grid_steps": 10}, "eval.grid_steps is 10, fewer than eval.sampler_steps = 50"),
+        (
+            {"train.batch_size": 10},
+            "train.batch_size is 10, not divisible by 4 device(s) times train.accumulate = 1; "
+            "set it to a multiple of 4",
+        ),
+        ({"train.accumulate": 32}, "train.accumulate = 32; set it to a multiple of 128"),
+        (
+            {"eval.batch_size": 6},
+            "eval.batch_size is 6, not divisible by 4 device(s); set it to a multiple of 4",
+        ),
+        ({"train.epochs": 0}, "train.steps and train.epochs are both 0; set one"),
+        (
+            {"train.final_learning_rate": 1.0},
+            "train.final_learning_rate is 1.0, above train.learning_rate = 0.0002; lower it",
+        ),
+        (
+            {"train.steps": 5, "train.warmup_steps": 5},
+            "train.warmup_steps is 5, not less than train.steps = 5; lower it",
+        ),
+        ({"seed": 2**32}, "seed is 4294967296; set it to 4294967295 or less"),
+        ({"eval.churn": float("nan")}, "eval.churn is nan; set it to 0 or more"),
+    ],
+    ids=str,
+)
+def test_impossible_combinations_name_field_value_and_remedy(fields, expected):
+    with pytest.raises(validation.ConfigError) as refusal:
+        validation.check(_config(**fields), 4)
+    assert expected in str(refusal.value)
+
+
+def test_all_problems_are_told_at_once():
+    config = _config(**{"eval.sampler": "dpm", "train.batch_size": 7, "calibrate.c": 0.0})
+    with pytest.raises(validation.ConfigError) as refusal:
+        validation.check(config, 2)
+    lines = str(refusal.value).splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {
+        "eval.sampler",
+        "calibrate.c",
+        "train.batch_size",
+    }
+
+
+def test_devices_divide_among_hosts():
+    with pytest.raises(validation.ConfigError, match="8 devices do not divide among 3 processes"):
+        validation.check(_config(), 8, 3)
+    validation.check(_config(), 8, 2)
