@@ -1,5 +1,6 @@
 """Set-up of the tests: eight simulated devices on the CPU, and where data lies."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -72,6 +73,21 @@ def prepared_dir(tmp_path_factory) -> pathlib.Path:
     return tmp_path_factory.mktemp("prepared")
 
 
+@contextlib.contextmanager
+def _quick_compilation():
+    """Compiles in half the time, to slower code: tiny networks are compiled longer than run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """See `_quick_compilation`."""
+    with _quick_compilation():
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
     """A tiny run with all its stages done (`tests.tiny_run.TinyRun`); copy it to change it."""
@@ -80,5 +96,6 @@ def finished_run(prepared_dir, tmp_path_factory):
 
     config = tiny_run.make_config(prepared_dir)
     workdir = tmp_path_factory.mktemp("tiny") / "run"
-    run.run(config, workdir, list(run.STAGES))
+    with _quick_compilation():
+        run.run(config, workdir, list(run.STAGES))
     return tiny_run.TinyRun(config, workdir)

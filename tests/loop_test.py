@@ -114,3 +114,13 @@ def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):
     continued = Run(tmp_path, total_steps=8)  # nothing to do: step 8 was saved
     assert continued.start == 8
     jax.tree.map(np.testing.assert_array_equal, continued.state, before.state)
+
+
+def test_a_bad_step_right_after_a_checkpoint_is_told_again_and_again(tmp_path):
+    def bad_at_6(step):
+        batch = toy_problem.batch_at(step)
+        return {"x": batch["x"] * jnp.inf} if step == 6 else batch
+
+    for _ in range(2):
+        with pytest.raises(loop.NonFiniteError, match=r"step 7 the loss is nan.*checkpoints/6"):
+            Run(tmp_path, bad_at_6)

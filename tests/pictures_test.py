@@ -42,4 +42,5 @@ def test_titles_stand_above_and_leave_the_pictures_alone(tmp_path):
 
 def test_large_pictures_are_not_enlarged(tmp_path):
     pictures.save_grid(tmp_path / "grid.png", [_random(1, 200, 200, 3)])
-    assert PIL.Image.open(tmp_path / "grid.png").size == (200, 200)
+    with PIL.Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (200, 200)

@@ -19,10 +19,10 @@ from tests import tiny_run
         "noise_levels.png",
         "metrics.jsonl",
         "events.out.tfevents.*",
-        "checkpoints/pretrain/3",
-        "checkpoints/pretrain/6",
-        "samples/00000003.png",
-        "samples/00000006.png",
+        "checkpoints/pretrain/8",
+        "checkpoints/pretrain/24",
+        "samples/00000012.png",
+        "samples/00000024.png",
         "eval/metrics.json",
         "eval/per_image.csv",
         "eval/grid.png",
@@ -40,7 +40,7 @@ def test_the_config_is_kept(finished_run):
     assert kept["model"]["channel_multipliers"] == [1, 2]
 
 
-def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch):
+def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch, capsys):
     ran = []
     stages = {name: lambda *_, name=name: ran.append(name) for name in run.STAGES}
     monkeypatch.setattr(run, "STAGES", stages)
@@ -49,6 +49,11 @@ def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch):
     assert ran == ["calibrate", "train", "evaluate"]
     run.run(config, tmp_path / "one", ["train"])
     assert ran[3:] == ["train"]
+    # Where the pictures come from, and how to use one's own.
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert "built-in" in first and "--config.data.dir=" in first
+    assert config.data.prepared_dir in first
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from ssimbad_jax.training import state as state_lib
 
 IMAGE_SIZE = 16
 TEST_IMAGES = 11  # no multiple of a batch
-STEPS = 6
+STEPS = 24
+CHECKPOINT_EVERY = 8
 
 # As flags of main: `--config.data.image_size=16`.
 FIELDS = {
@@ -33,10 +34,11 @@ FIELDS = {
     "train.batch_size": 8,
     "train.warmup_steps": 1,
     "train.learning_rate": 1e-3,
-    "train.log_every": 2,
-    "train.validate_every": 2,
-    "train.sample_every": 3,
-    "train.checkpoint_every": 3,
+    "train.log_every": 5,
+    "train.validate_every": 5,
+    "train.sample_every": 12,
+    "train.checkpoint_every": CHECKPOINT_EVERY,
+    "train.keep_checkpoints": 3,
     "eval.sampler": "euler",
     "eval.sampler_steps": 2,
     "eval.batch_size": 8,

@@ -1,0 +1,120 @@
+"""Pretraining, on a tiny run: what is logged, continued, and equal on every device."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import PIL.Image
+import pytest
+
+from ssimbad_jax.stages import run, train
+from ssimbad_jax.training import metric_log, sharding
+from tests import tiny_run
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def _files(folder):
+    return {
+        path.relative_to(folder): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _rows(workdir, name):
+    return [row for row in metric_log.read(workdir / "metrics.jsonl") if name in row]
+
+
+def test_the_log_has_its_rows(finished_run):
+    rows = _rows(finished_run.workdir, "loss")
+    assert [row["step"] for row in rows] == [5, 8, 10, 15, 16, 20, 24]
+    assert [row["samples"] for row in rows] == [8 * row["step"] for row in rows]
+    for row in rows:
+        assert all(np.isfinite(value) for value in row.values())
+        assert row["gradient_norm"] > 0 and row["images_per_second"] > 0
+    validation = _rows(finished_run.workdir, "validation_loss")
+    assert [row["step"] for row in validation] == [5, 8, 10, 15, 16, 20, 24]
+
+
+def test_the_state_is_that_of_the_last_step(finished_run):
+    state, samples = tiny_run.restore(*finished_run, tiny_run.STEPS)
+    assert int(state.step) == tiny_run.STEPS
+    assert samples == tiny_run.STEPS * 8
+    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, state.ema_params)
+    assert max(jax.tree.leaves(differences)) > 0
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+
+
+def test_picture_grids_have_a_row_for_each_held_out_picture(finished_run):
+    with PIL.Image.open(finished_run.workdir / "samples" / "00000024.png") as grid:
+        cell = 128
+        assert grid.width == 4 * cell  # sketch, reference, result, target
+        assert (grid.height - train.pictures.TITLE_HEIGHT) == 4 * cell
+
+
+def test_a_finished_training_says_so_and_changes_nothing(finished_run, capsys):
+    before = _files(finished_run.workdir)
+    train.train(*finished_run)
+    assert "train: done already" in capsys.readouterr().out
+    assert _files(finished_run.workdir) == before
+
+
+def test_one_device_equals_eight(finished_run, tmp_path, monkeypatch):
+    """The whole stage again on one device: data order, draws, steps, averages, validation."""
+    assert jax.device_count() == 8
+    config, workdir = finished_run
+    shutil.copy(workdir / "calibration.json", tmp_path)
+    one = sharding.data_mesh(jax.devices()[:1])
+    monkeypatch.setattr(sharding, "data_mesh", lambda: one)
+    train.train(config, tmp_path)
+    # After eight steps; later the rounding of Adam's first, tiny moments has grown.
+    states = [
+        tiny_run.restore(config, folder, tiny_run.CHECKPOINT_EVERY)[0]
+        for folder in (workdir, tmp_path)
+    ]
+    for name in ("params", "ema_params"):
+        trees = [getattr(state, name) for state in states]
+        for tree in trees:
+            # Softmax does not see the keys' bias: its gradient is rounding, which Adam blows up.
+            bias = tree["bottleneck_attention"]["qkv"]["bias"]
+            tree["bottleneck_attention"]["qkv"]["bias"] = np.delete(bias, np.s_[16:32])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), *trees)
+    on_eight, on_one = (
+        [row["validation_loss"] for row in _rows(folder, "validation_loss")]
+        for folder in (workdir, tmp_path)
+    )
+    np.testing.assert_allclose(on_one, on_eight, rtol=1e-4)
+
+
+def test_bfloat16_and_a_tabulated_scale_train_and_score(prepared_dir, tmp_path):
+    config = tiny_run.make_config(
+        prepared_dir,
+        calibrate__scale="table",
+        model__compute_dtype="bfloat16",
+        train__loss_weighting="edm",
+        train__accumulate=1,
+        train__steps=4,
+    )
+    run.run(config, tmp_path, list(run.STAGES))
+    state, _ = tiny_run.restore(config, tmp_path, 4)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    assert all(np.isfinite(row["loss"]) for row in _rows(tmp_path, "loss"))
+    summary = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert summary["checkpoint_step"] == 4
+    assert 0 < summary["rows"][0]["psnr_same"] < 50
+
+
+def test_a_checkpoint_of_another_network_is_refused(finished_run, prepared_dir, tmp_path):
+    shutil.copytree(finished_run.workdir / "checkpoints", tmp_path / "checkpoints")
+    config = tiny_run.make_config(prepared_dir, model__base_channels=16, train__steps=32)
+    with pytest.raises(ValueError, match="shape"):
+        train.train(config, tmp_path)
+
+
+def test_too_few_pictures_for_a_batch_are_refused(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir, train__batch_size=48)
+    with pytest.raises(ValueError, match=r"36 pictures, too few for one batch of batch_size 48"):
+        train.train(config, tmp_path)
