@@ -1,6 +1,7 @@
 """Scoring, on a tiny run: what counts, what it depends on, and what it does not."""
 
 import csv
+import itertools
 import json
 import math
 import shutil
@@ -13,6 +14,7 @@ import skimage.metrics
 
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import components, evaluate
+from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -154,7 +156,7 @@ def test_fewer_pictures_fewer_files_and_the_best_checkpoint(finished_run, score)
     assert [path.name for path in sorted((folder / "same").iterdir())] == ["00000.png", "00001.png"]
     losses = {
         row["step"]: row["validation_loss"]
-        for row in map(json.loads, (finished_run.workdir / "metrics.jsonl").open())
+        for row in metric_log.read(finished_run.workdir / "metrics.jsonl")
         if "validation_loss" in row
     }
     saved = {int(path.name) for path in (finished_run.workdir / "checkpoints/pretrain").iterdir()}
@@ -187,7 +189,7 @@ def test_the_averaged_parameters_are_scored(finished_run, test_pairs):
     condition = condition.astype(np.float32) / 127.5 - 1
     sigmas = components.sampling_grid(config, schedule)
     x = noise * np.float32(sigmas[0])
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(sigmas):
         sigma, following = np.float32(sigma), np.float32(following)
         slope = (x - denoise(state.ema_params, x, jax.numpy.full((1,), sigma), condition)) / sigma
         x = x + (following - sigma) * slope

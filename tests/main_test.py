@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -130,6 +131,6 @@ def test_their_scores_are_the_same(runs):
 def test_the_log_of_an_interrupted_training_has_no_gaps_and_no_repetitions(runs):
     logs = []
     for name in ("whole", "parts"):
-        rows = [json.loads(line) for line in (runs / name / "metrics.jsonl").open()]
+        rows = metric_log.read(runs / name / "metrics.jsonl")
         logs.append([{k: v for k, v in row.items() if k != "images_per_second"} for row in rows])
     assert logs[0] == logs[1]

@@ -1,5 +1,7 @@
 """Names and layouts of the official weights; `unet_test` checks the values."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,8 +76,6 @@ def test_every_parameter_returns(sizes):
 
 @pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
 def test_names_and_shapes_are_the_official_ones(golden, name):
-    import json
-
     description = json.loads((golden / f"{name}.json").read_text())
     sizes = description["unet"]
     unet = unet_lib.UNet(
@@ -116,7 +116,7 @@ def test_missing_and_unexpected_entries_are_named(weights):
 def test_prefixed_names_are_explained(weights):
     unet, _, official = weights
     prefixed = {f"denoise_fn.{name}": value for name, value in official.items()}
-    with pytest.raises(ValueError, match="strip any prefix such as 'denoise_fn.'"):
+    with pytest.raises(ValueError, match=r"strip any prefix such as 'denoise_fn\.'"):
         torch_import.unet_params(prefixed, unet)
 
 

@@ -66,8 +66,10 @@ def test_one_device_equals_eight(finished_run, tmp_path, monkeypatch):
     assert jax.device_count() == 8
     config, workdir = finished_run
     shutil.copy(workdir / "calibration.json", tmp_path)
-    one = sharding.data_mesh(jax.devices()[:1])
-    monkeypatch.setattr(sharding, "data_mesh", lambda: one)
+    data_mesh = sharding.data_mesh
+    monkeypatch.setattr(
+        sharding, "data_mesh", lambda devices=None: data_mesh(devices or jax.devices()[:1])
+    )
     train.train(config, tmp_path)
     # After eight steps; later the rounding of Adam's first, tiny moments has grown.
     states = [

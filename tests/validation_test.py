@@ -28,11 +28,9 @@ def _leaves():
     return list(walk(edm_ssimbad.get_config(), ""))
 
 
-@pytest.mark.parametrize("num_devices", [1, 2, 8])
+@pytest.mark.parametrize("num_devices", [1, 2])
 @pytest.mark.parametrize("name", ["edm_ssimbad", "quickstart", "benchmark_s32"])
 def test_the_shipped_configs_pass(name, num_devices):
-    if name == "benchmark_s32" and num_devices == 8:
-        pytest.skip("its 50 pictures a scoring batch do not divide among 8 devices")
     config = importlib.import_module(f"configs.{name}").get_config()
     validation.check(config, num_devices)
 
@@ -65,15 +63,19 @@ def test_small_numbers_are_refused(field):
     )
 
 
-@pytest.mark.parametrize("field", validation.POSITIVE)
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def _not_positive():
+    for field in validation.POSITIVE:
+        kind = type(dict(_leaves())[field])
+        yield from ((field, kind(value)) for value in (0, -1))
+        if kind is float:
+            yield from ((field, float(value)) for value in ("nan", "inf"))
+
+
+@pytest.mark.parametrize(("field", "value"), list(_not_positive()))
 def test_numbers_that_are_not_positive_are_refused(field, value):
-    kind = type(dict(_leaves())[field])
-    if kind is int and value != value or kind is int and value == float("inf"):
-        pytest.skip("a whole number")
     with pytest.raises(validation.ConfigError) as refusal:
-        validation.check(_config(**{field: kind(value)}), 1)
-    assert f"{field} is {kind(value)}; set it to a positive number" in str(refusal.value)
+        validation.check(_config(**{field: value}), 1)
+    assert f"{field} is {value}; set it to a positive number" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         donate_argnums=0,
     )
     held_out = _held_out_batch(config, validation, mesh)
-    log = metric_log.MetricLog(workdir, int(state.step))
     local_batches = pipeline.train_batches(
         training,
         seed=config.seed,
@@ -101,6 +100,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         process_count=jax.process_count(),
         num_workers=config.data.num_workers,
     )
+    log = metric_log.MetricLog(workdir, int(state.step))
     try:
         state = loop.train(
             train_step,
