@@ -25,5 +25,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.validate_every = 250
     config.train.sample_every = 500
     config.train.checkpoint_every = 250
-    config.eval.batch_size = 50
+    config.eval.batch_size = 40
     return config

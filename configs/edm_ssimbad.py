@@ -84,4 +84,4 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 64  # pictures sampled at once
     evaluation.max_images = 0  # score only the first so many pictures; 0: all
     evaluation.save_images = 64  # results written as PNG for each setting
-    return config
+    return config.lock()  # a field misspelt in a variant of this config is an error

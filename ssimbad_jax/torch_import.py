@@ -44,7 +44,7 @@ def unet_params(state_dict: Mapping[str, np.ndarray], unet: unet_lib.UNet) -> di
     expected = _expected_shapes(unet)
     flat = {}
     for name, path in names.items():
-        value = _to_flax_layout(np.asarray(state_dict[name], np.float32))
+        value = _to_flax_layout(name, np.asarray(state_dict[name], np.float32))
         if value.shape != expected[path]:
             raise ValueError(
                 f"The entry {name!r} has shape {np.shape(state_dict[name])}, which gives "
@@ -72,15 +72,18 @@ def _expected_shapes(unet: unet_lib.UNet) -> dict[_Path, tuple[int, ...]]:
     return {path: leaf.shape for path, leaf in flat.items()}
 
 
-def _to_flax_layout(value: np.ndarray) -> np.ndarray:
+def _to_flax_layout(name: str, value: np.ndarray) -> np.ndarray:
     layouts: dict[int, _Layout] = {
         1: lambda v: v,
         2: lambda v: v.T,
         3: lambda v: v[:, :, 0].T,  # a 1x1 convolution over a sequence is a Dense here
         4: lambda v: v.transpose(2, 3, 1, 0),
     }
-    if value.ndim not in layouts:
-        raise ValueError(f"An entry of shape {value.shape} is no weight of this U-Net.")
+    if value.ndim not in layouts or (value.ndim == 3 and value.shape[2] != 1):
+        raise ValueError(
+            f"The entry {name!r} of shape {value.shape} is no weight of this U-Net; leave it out, "
+            "or check that the weights are of the official network."
+        )
     return layouts[value.ndim](value)
 
 

@@ -5,11 +5,10 @@
 Results are scored as the 8-bit pictures that are saved, so that other tools find the same.
 """
 
-import csv
-import json
+import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ import numpy as np
 from ssimbad_jax.data import conditions, pairs, pipeline
 from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.metrics import psnr, ssim
-from ssimbad_jax.stages import components, pictures
+from ssimbad_jax.stages import components, score_files
 from ssimbad_jax.training import checkpoint, progress, sharding
 
 METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -28,7 +27,7 @@ METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "ssim": ssim.ssim_gaussian,
 }
 COPY, MEAN_COLOUR = "copy the reference", "mean colour of the reference"
-ROWS_OF_EACH_KIND = 3
+SCORED_AT_ONCE = 64
 
 # Independent streams of the run's key, apart from those of training.
 _PAIRS, _NOISE, _CHURN = range(100, 103)
@@ -48,23 +47,7 @@ class Method(NamedTuple):
     colour: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-class Result(NamedTuple):
-    """What a method made of all pictures of a setting.
-
-    Attributes:
-        pixels: uint8 `[N, H, W, 3]`.
-        scores: `[N]` for each metric.
-        network_calls: for each picture.
-        seconds: for each picture.
-    """
-
-    pixels: np.ndarray
-    scores: dict[str, np.ndarray]
-    network_calls: int
-    seconds: float
-
-
-Results = dict[str, dict[str, Result]]  # by setting, by method
+ColourBatch = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -82,14 +65,25 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     test_pairs = open_pairs(config)
     step, params = _trained_params(config, workdir, mesh)
     methods = _methods(config, workdir)
-    results: Results = {}
     count = len(test_pairs.gt)
+    results: score_files.Results = {
+        setting: _simple_answers(test_pairs, setting) for setting in pairs.SETTINGS
+    }
     with progress.Progress("evaluate", 2 * count * len(methods), unit="picture") as bar:
-        for setting in pairs.SETTINGS:
-            results[setting] = _simple_answers(test_pairs, setting)
-            for method in methods:
-                results[setting][method.name] = _run_method(
-                    method, params, test_pairs, setting, config, mesh, bar
+        for method in methods:
+            colour = _compile(method, params, test_pairs, config, mesh)
+            for setting in pairs.SETTINGS:
+                note = f"{method.name}, {setting}"
+                pixels, seconds = _colour_all(
+                    colour,
+                    _inputs(test_pairs, setting),
+                    config.eval.batch_size,
+                    mesh,
+                    functools.partial(bar.advance, note=note),
+                )
+                scores = _score(pixels, test_pairs.gt)
+                results[setting][method.name] = score_files.Result(
+                    pixels, scores, method.network_calls, seconds
                 )
     folder = workdir / config.eval.folder
     if jax.process_index() == 0:
@@ -98,11 +92,13 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             "pairs": config.eval.pairs or "test split",
             "num_images": count,
             "seed": config.seed,
-            "rows": _rows(results),
+            "rows": score_files.rows(results),
         }
-        _write_numbers(folder, summary, results)
-        _write_pictures(folder, test_pairs, results, methods[0].name, config.eval.save_images)
-        progress.say(_table(summary))
+        score_files.write_numbers(folder, summary, results)
+        score_files.write_pictures(
+            folder, test_pairs, results, methods[0].name, config.eval.save_images
+        )
+        progress.say(score_files.table(summary, list(METRICS)))
     progress.say(f"evaluate: results are in {folder}")
 
 
@@ -163,27 +159,25 @@ def _methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[M
     ]
 
 
-def _simple_answers(test_pairs: pairs.Pairs, setting: str) -> dict[str, Result]:
+def _simple_answers(test_pairs: pairs.Pairs, setting: str) -> dict[str, score_files.Result]:
     """What a model has to beat: answers that need no network."""
     reference = test_pairs.reference(setting)
     mean_colour = np.rint(reference.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
     answers = {COPY: reference, MEAN_COLOUR: np.broadcast_to(mean_colour, reference.shape)}
     return {
-        name: Result(pixels, _score(pixels, test_pairs.gt), 0, 0.0)
+        name: score_files.Result(pixels, _score(pixels, test_pairs.gt), 0, 0.0)
         for name, pixels in answers.items()
     }
 
 
-def _run_method(
+def _compile(
     method: Method,
     params: Any,
     test_pairs: pairs.Pairs,
-    setting: str,
     config: ml_collections.ConfigDict,
     mesh: jax.sharding.Mesh,
-    bar: progress.Progress,
-) -> Result:
-    """Colours every sketch; the last batch is padded, and what was padded is cut off again."""
+) -> ColourBatch:
+    """Returns (numbers, sketches, references) of a batch -> coloured pictures, compiled."""
     key = jax.random.key(config.seed)
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
     shape = test_pairs.gt.shape[1:]
@@ -202,30 +196,38 @@ def _run_method(
         churn_key = jax.random.fold_in(jax.random.fold_in(key, _CHURN), numbers[0])
         return conditions.to_uint8(method.colour(params, noise, condition, churn_key))
 
-    batch_size = config.eval.batch_size
-    inputs = (
-        np.arange(len(test_pairs.gt), dtype=np.int32),
-        test_pairs.sketch,
-        test_pairs.reference(setting),
+    jitted = jax.jit(
+        colour, in_shardings=(everywhere, by_batch, by_batch, by_batch), out_shardings=by_batch
     )
-    compiled = (
-        jax.jit(
-            colour,
-            in_shardings=(everywhere, by_batch, by_batch, by_batch),
-            out_shardings=by_batch,
-        )
-        .lower(params, *(_batch(array, 0, batch_size) for array in inputs))
-        .compile()
-    )
+    inputs = _inputs(test_pairs, pairs.SETTINGS[0])
+    example = [_batch(array, 0, config.eval.batch_size) for array in inputs]
+    return functools.partial(jitted.lower(params, *example).compile(), params)
+
+
+def _colour_all(
+    colour: ColourBatch,
+    inputs: Sequence[np.ndarray],
+    batch_size: int,
+    mesh: jax.sharding.Mesh,
+    advance: Callable[[int], None],
+) -> tuple[np.ndarray, float]:
+    """Returns all pictures and the seconds for one; the padding of the last batch is cut off."""
+    count = len(inputs[0])
     parts = []
     begin = time.monotonic()
-    for start in range(0, len(inputs[0]), batch_size):
-        batch = [jax.device_put(_batch(array, start, batch_size), by_batch) for array in inputs]
-        parts.append(sharding.fetch(compiled(params, *batch)))
-        bar.advance(min(batch_size, len(inputs[0]) - start), note=f"{method.name}, {setting}")
-    seconds = (time.monotonic() - begin) / len(inputs[0])
-    pixels = np.concatenate(parts)[: len(inputs[0])]
-    return Result(pixels, _score(pixels, test_pairs.gt), method.network_calls, seconds)
+    for start in range(0, count, batch_size):
+        batch = [_batch(array, start, batch_size) for array in inputs]
+        on_devices = jax.device_put(batch, sharding.over_batch(mesh))
+        parts.append(sharding.fetch(colour(*on_devices)))
+        advance(min(batch_size, count - start))
+    seconds = (time.monotonic() - begin) / count
+    return np.concatenate(parts)[:count], seconds
+
+
+def _inputs(test_pairs: pairs.Pairs, setting: str) -> tuple[np.ndarray, ...]:
+    """Returns all that colouring may see: numbers, sketches and references."""
+    numbers = np.arange(len(test_pairs.gt), dtype=np.int32)
+    return numbers, test_pairs.sketch, test_pairs.reference(setting)
 
 
 def _batch(array: np.ndarray, start: int, batch_size: int) -> np.ndarray:
@@ -234,78 +236,15 @@ def _batch(array: np.ndarray, start: int, batch_size: int) -> np.ndarray:
 
 
 def _score(pixels: np.ndarray, gt: np.ndarray) -> dict[str, np.ndarray]:
-    a, b = (jnp.asarray(p, jnp.float32) / 255.0 for p in (pixels, gt))
-    return {name: np.asarray(jax.jit(metric)(a, b)) for name, metric in METRICS.items()}
-
-
-def _rows(results: Results) -> list[dict[str, Any]]:
-    """Returns one row a method: mean and standard error of each metric in each setting."""
-    rows = []
-    for name, first in results[pairs.SETTINGS[0]].items():
-        row: dict[str, Any] = {"method": name, "network_calls": first.network_calls}
-        row["seconds_per_image"] = first.seconds
-        for setting in pairs.SETTINGS:
-            for metric, values in results[setting][name].scores.items():
-                row[f"{metric}_{setting}"] = float(values.mean())
-                error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-                row[f"{metric}_{setting}_standard_error"] = float(error)
-        rows.append(row)
-    # The model first, then the answers that need no network.
-    return sorted(rows, key=lambda row: -row["network_calls"])
-
-
-def _write_numbers(folder: pathlib.Path, summary: dict[str, Any], results: Results) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    with (folder / "per_image.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["setting", "method", "image", *METRICS])
-        for setting, by_method in results.items():
-            for name, result in by_method.items():
-                for number, values in enumerate(zip(*result.scores.values(), strict=True)):
-                    writer.writerow([setting, name, number, *(f"{value:.5f}" for value in values)])
-
-
-def _write_pictures(
-    folder: pathlib.Path,
-    test_pairs: pairs.Pairs,
-    results: Results,
-    method: str,
-    save_images: int,
-) -> None:
-    """Writes single results, and a grid of the best, median and worst."""
-    for setting in pairs.SETTINGS:
-        for number, pixels in enumerate(results[setting][method].pixels[:save_images]):
-            pictures.save_png(folder / setting / f"{number:05d}.png", pixels)
-    same, cross = (results[setting][method] for setting in pairs.SETTINGS)
-    order = np.argsort(-same.scores["ssim"], kind="stable")
-    middle = max(0, len(order) // 2 - ROWS_OF_EACH_KIND // 2)
-    shown = [
-        *order[:ROWS_OF_EACH_KIND],
-        *order[middle : middle + ROWS_OF_EACH_KIND],
-        *order[-ROWS_OF_EACH_KIND:],
-    ]
-    columns = (
-        test_pairs.sketch[..., None],
-        test_pairs.reference_same,
-        same.pixels,
-        test_pairs.gt,
-        test_pairs.reference_cross,
-        cross.pixels,
-    )
-    pictures.save_grid(
-        folder / "grid.png",
-        [column[shown] for column in columns],
-        titles=["sketch", "reference", "result", "target", "cross reference", "result"],
-    )
-
-
-def _table(summary: dict[str, Any]) -> str:
-    names = [f"{metric}_{setting}" for setting in pairs.SETTINGS for metric in METRICS]
-    lines = [f"{'':32}{'calls':>6}" + "".join(f"{name.replace('_', ' '):>18}" for name in names)]
-    for row in summary["rows"]:
-        cells = "".join(
-            f"{row[name]:>10.3f} ±{row[name + '_standard_error']:.3f}".rjust(18) for name in names
-        )
-        lines.append(f"{row['method']:32}{row['network_calls']:>6}{cells}")
-    return "\n".join(lines)
+    """Returns every metric of every picture, `[N]`, in chunks to bound the memory."""
+    scores = {}
+    for name, metric in METRICS.items():
+        jitted = jax.jit(metric)
+        chunks = [
+            jitted(
+                *(part[start : start + SCORED_AT_ONCE] / np.float32(255) for part in (pixels, gt))
+            )
+            for start in range(0, len(gt), SCORED_AT_ONCE)
+        ]
+        scores[name] = np.concatenate(chunks)
+    return scores

@@ -52,7 +52,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
     if "evaluate" in stages and config.eval.pairs:
         evaluate.open_pairs(config)  # a bad file is refused now, not after the training
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and ("train" in stages or not (workdir / "config.json").exists()):
         (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
     _say_what_data(config)
     for name, stage in STAGES.items():
