@@ -8,6 +8,8 @@ reads nothing else.
 import pathlib
 from typing import Any
 
+import flax.serialization
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
@@ -50,6 +52,12 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(
             self.directory,
+            item_handlers={
+                "training": ocp.StandardCheckpointHandler(),
+                "ema_params": ocp.StandardCheckpointHandler(),
+                "position": ocp.JsonCheckpointHandler(),
+                "config": ocp.JsonCheckpointHandler(),
+            },
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=_validation_loss,
@@ -102,6 +110,9 @@ class Checkpoints:
 
         Returns:
             The state, the global number of the next training sample, and the config.
+
+        Raises:
+            ValueError: the checkpoint's arrays are not those of `like`.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         training = {
@@ -109,6 +120,8 @@ class Checkpoints:
             "params": abstract.params,
             "opt_state": abstract.opt_state,
         }
+        self._check_fits(step, "training", training)
+        self._check_fits(step, "ema_params", abstract.ema_params)
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -124,12 +137,38 @@ class Checkpoints:
         return state, restored["position"]["samples"], restored["config"]
 
     def restore_ema_params(self, step: int, like: state_lib.Params) -> state_lib.Params:
-        """Reads only the averaged parameters of a checkpoint, into the shapes of `like`."""
+        """Reads only the averaged parameters of a checkpoint.
+
+        Args:
+            step: which one.
+            like: as in `restore`, only the parameters.
+
+        Returns:
+            The averaged parameters.
+
+        Raises:
+            ValueError: the checkpoint's arrays are not those of `like`.
+        """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        self._check_fits(step, "ema_params", abstract)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(ema_params=ocp.args.StandardRestore(abstract))
         )
         return restored["ema_params"]
+
+    def _check_fits(self, step: int, item: str, like: Any) -> None:
+        """Compares shapes before anything is read, to name what differs."""
+        saved = _shapes(self._manager.item_metadata(step)[item].tree)
+        wanted = _shapes(like)
+        different = sorted(name for name in saved | wanted if saved.get(name) != wanted.get(name))
+        if different:
+            name = different[0]
+            raise ValueError(
+                f"{self.path(step)} does not fit this config: {len(different)} arrays differ, such "
+                f"as {name}, whose shape is {saved.get(name)} there and {wanted.get(name)} here. "
+                "Use the config the run was made with (config.json beside the checkpoints), or "
+                "another --workdir."
+            )
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest checkpoint, None where there is none."""
@@ -151,6 +190,13 @@ class Checkpoints:
         """Waits for unfinished saves and closes the folder."""
         self.wait()
         self._manager.close()
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every array by its path, the same for containers of any type."""
+    state = flax.serialization.to_state_dict(tree)
+    flat = flax.traverse_util.flatten_dict(state, sep="/")
+    return {name: tuple(leaf.shape) for name, leaf in flat.items() if hasattr(leaf, "shape")}
 
 
 def _validation_loss(metrics: dict[str, float]) -> float:
