@@ -13,7 +13,6 @@ from flax import traverse_util
 
 from ssimbad_jax.models import unet as unet_lib
 
-INPUT_CHANNELS = 7  # noisy image, sketch, reference
 _Path = tuple[str, ...]
 _Layout = Callable[[np.ndarray], np.ndarray]
 
@@ -65,7 +64,7 @@ def _expected_shapes(unet: unet_lib.UNet) -> dict[_Path, tuple[int, ...]]:
     variables = jax.eval_shape(
         unet.init,
         jax.random.key(0),
-        jax.ShapeDtypeStruct((1, size, size, INPUT_CHANNELS), np.float32),
+        jax.ShapeDtypeStruct((1, size, size, unet_lib.INPUT_CHANNELS), np.float32),
         jax.ShapeDtypeStruct((1,), np.float32),
     )
     flat = traverse_util.flatten_dict(variables["params"])

@@ -4,26 +4,17 @@ import json
 import os
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from ssimbad_jax.data import anime_face, picture_folder, pipeline
+from tests import random_pictures
 
-_SIZE = 16
-
-
-def _pixels(number, height=_SIZE, width=_SIZE):
-    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def _save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(pixels).save(path, **options)
+_SIZE = random_pictures.SIZE
 
 
 def _fill(directory, numbers, suffix="png"):
     for number in numbers:
-        _save(directory / f"{number:04d}.{suffix}", _pixels(number))
+        random_pictures.save(directory / f"{number:04d}.{suffix}", random_pictures.pixels(number))
 
 
 def _prepare(tmp_path, directory="pictures", size=_SIZE, **arguments):
@@ -53,7 +44,7 @@ def test_given_splits_are_kept_and_records_are_in_order_of_names(tmp_path):
     ]
     assert _names(builder, "test") == ["test/0004.png", "test/0005.png"]
     source = pipeline.open_source(builder, "train")
-    np.testing.assert_array_equal(source[1]["image"], _pixels(1))
+    np.testing.assert_array_equal(source[1]["image"], random_pictures.pixels(1))
     assert not source.has_sketches
     assert source.size == _SIZE
 
@@ -81,7 +72,7 @@ def test_split_by_content_is_stable_when_files_are_added_or_renamed(tmp_path):
 def test_the_share_of_the_test_split(tmp_path, share):
     entries = []
     for number in range(400):
-        _save(tmp_path / f"{number}.png", _pixels(number, 4, 4))
+        random_pictures.save(tmp_path / f"{number}.png", random_pictures.pixels(number, 4, 4))
         entries.append(picture_folder.Entry(f"{number}.png", tmp_path / f"{number}.png"))
     kept, _ = anime_face.choose_pictures(entries, test_share=share)
     deviation = np.sqrt(400 * share * (1 - share))
@@ -112,8 +103,12 @@ def test_a_picture_on_both_sides_is_kept_in_test_only(tmp_path):
 
 def _fill_pairs(directory, numbers):
     for number in numbers:
-        _save(directory / "reference" / f"{number}.png", _pixels(number))
-        _save(directory / "sketch" / f"{number}.png", _pixels(1000 + number)[..., 0])
+        random_pictures.save(
+            directory / "reference" / f"{number}.png", random_pictures.pixels(number)
+        )
+        random_pictures.save(
+            directory / "sketch" / f"{number}.png", random_pictures.pixels(1000 + number)[..., 0]
+        )
 
 
 def test_layout_of_the_paper_gives_its_sketches(tmp_path):
@@ -124,8 +119,10 @@ def test_layout_of_the_paper_gives_its_sketches(tmp_path):
     assert source.has_sketches
     assert len(pipeline.open_source(builder, "train")) == 5
     for index, number in enumerate(range(5, 8)):
-        np.testing.assert_array_equal(source[index]["image"], _pixels(number))
-        np.testing.assert_array_equal(source[index]["sketch"], _pixels(1000 + number)[..., :1])
+        np.testing.assert_array_equal(source[index]["image"], random_pictures.pixels(number))
+        np.testing.assert_array_equal(
+            source[index]["sketch"], random_pictures.pixels(1000 + number)[..., :1]
+        )
         assert source.name(index) == f"test_data/reference/{number}.png"
 
 
@@ -133,8 +130,12 @@ def test_sketch_of_another_size_is_fitted_and_of_another_shape_is_left_out(tmp_p
     top = tmp_path / "pictures"
     _fill_pairs(top / "train_data", range(250))
     _fill_pairs(top / "test_data", range(250, 253))
-    _save(top / "train_data" / "sketch" / "0.png", _pixels(0, 32, 32)[..., 0])
-    _save(top / "train_data" / "sketch" / "1.png", _pixels(0, 32, 16)[..., 0])
+    random_pictures.save(
+        top / "train_data" / "sketch" / "0.png", random_pictures.pixels(0, 32, 32)[..., 0]
+    )
+    random_pictures.save(
+        top / "train_data" / "sketch" / "1.png", random_pictures.pixels(0, 32, 16)[..., 0]
+    )
     builder = _prepare(tmp_path)
     source = pipeline.open_source(builder, "train")
     assert source[0]["sketch"].shape == (_SIZE, _SIZE, 1)
@@ -195,7 +196,7 @@ def test_prepared_data_is_used_again_until_something_changes(tmp_path, capfd):
     assert _prepare(tmp_path, size=8).data_dir != first.data_dir
     assert _prepare(tmp_path, test_share=0.5).data_dir != first.data_dir
     changed = tmp_path / "pictures" / "0001.png"
-    _save(changed, _pixels(77))
+    random_pictures.save(changed, random_pictures.pixels(77))
     status = changed.stat()
     os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     assert _prepare(tmp_path).data_dir != first.data_dir
@@ -231,7 +232,7 @@ def test_directories_without_a_data_set_are_refused(tmp_path, files, message):
     (tmp_path / "pictures").mkdir()
     for name in files:
         path = tmp_path / "pictures" / name
-        _save(path, _pixels(0)) if name.endswith("png") else (
+        random_pictures.save(path, random_pictures.pixels(0)) if name.endswith("png") else (
             path.parent.mkdir(exist_ok=True),
             path.write_text(""),
         )

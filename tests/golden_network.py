@@ -51,11 +51,10 @@ def defined_weights(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
     return weights
 
 
-def load(golden: pathlib.Path, name: str) -> GoldenNetwork:
-    """Loads `denoiser` or `denoiser_cbam`."""
-    description = json.loads((golden / f"{name}.json").read_text())
+def described_unet(description: dict[str, Any]) -> unet_lib.UNet:
+    """Returns the module whose official sizes a description states."""
     sizes = description["unet"]
-    unet = unet_lib.UNet(
+    return unet_lib.UNet(
         base_channels=sizes["channel_base"],
         channel_multipliers=tuple(sizes["channel_mult"]),
         num_res_blocks=sizes["n_res_blocks"],
@@ -63,6 +62,12 @@ def load(golden: pathlib.Path, name: str) -> GoldenNetwork:
         cbam=sizes["cbam"],
         out_channels=sizes["channel_out"],
     )
+
+
+def load(golden: pathlib.Path, name: str) -> GoldenNetwork:
+    """Loads `denoiser` or `denoiser_cbam`."""
+    description = json.loads((golden / f"{name}.json").read_text())
+    unet = described_unet(description)
     with np.load(golden / f"{name}.npz") as file:
         arrays = dict(file)
     return GoldenNetwork(

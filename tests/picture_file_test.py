@@ -7,17 +7,9 @@ import PIL.Image
 import pytest
 
 from ssimbad_jax.data import picture_file
+from tests import random_pictures
 
-_SIZE = 16
-
-
-def _pixels(number, height=_SIZE, width=_SIZE):
-    return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def _save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(pixels).save(path, **options)
+_SIZE = random_pictures.SIZE
 
 
 def _stored(path, size=_SIZE, mode="RGB"):
@@ -27,7 +19,7 @@ def _stored(path, size=_SIZE, mode="RGB"):
 
 
 def test_kinds_of_pictures_become_8_bit_rgb(tmp_path):
-    colour = _pixels(0)
+    colour = random_pictures.pixels(0)
     grey = colour[..., 0]
     rgb = PIL.Image.fromarray(colour)
     repeated = np.repeat(grey[..., None], 3, axis=-1)
@@ -51,13 +43,13 @@ def test_kinds_of_pictures_become_8_bit_rgb(tmp_path):
     np.testing.assert_array_equal(_stored(tmp_path / "deep.png"), repeated)
     assert _stored(tmp_path / "deep.png", mode="L").shape == grey.shape
 
-    frames = [rgb, PIL.Image.fromarray(_pixels(1))]
+    frames = [rgb, PIL.Image.fromarray(random_pictures.pixels(1))]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
     np.testing.assert_array_equal(_stored(tmp_path / "moving.webp"), colour)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
-    colour = _pixels(0)
+    colour = random_pictures.pixels(0)
     alpha = np.full(colour.shape[:2], 255, np.uint8)
     alpha[:8] = 0
     alpha[8:10] = 128
@@ -82,7 +74,7 @@ def test_transparency_is_laid_on_white(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pictures_are_turned_upright(tmp_path, orientation):
-    upright = _pixels(0)
+    upright = random_pictures.pixels(0)
     # What each value asks of the reader (EXIF 2.3, tag 274), undone.
     stored = {
         1: upright,
@@ -96,7 +88,7 @@ def test_pictures_are_turned_upright(tmp_path, orientation):
     }[orientation]
     exif = PIL.Image.Exif()
     exif[274] = orientation
-    _save(tmp_path / "turned.png", np.ascontiguousarray(stored), exif=exif)
+    random_pictures.save(tmp_path / "turned.png", np.ascontiguousarray(stored), exif=exif)
     np.testing.assert_array_equal(_stored(tmp_path / "turned.png"), upright)
 
 
@@ -108,7 +100,7 @@ def test_the_centre_is_cut_out_and_resized_with_antialiasing(tmp_path, height, w
     ramp = np.broadcast_to(np.linspace(0, 255, width), (height, width))
     board = np.indices((height, width)).sum(axis=0) % 2 * 255.0
     pixels = np.stack([ramp, board, ramp], axis=-1).astype(np.uint8)
-    _save(tmp_path / "picture.png", pixels)
+    random_pictures.save(tmp_path / "picture.png", pixels)
     stored = _stored(tmp_path / "picture.png").astype(np.float64)
     left = (width - side) / 2
     centres = left + (np.arange(_SIZE) + 0.5) * side / _SIZE - 0.5
@@ -120,7 +112,7 @@ def test_the_centre_is_cut_out_and_resized_with_antialiasing(tmp_path, height, w
 
 
 def test_a_fitting_jpeg_keeps_its_bytes(tmp_path):
-    _save(tmp_path / "fits.jpg", _pixels(0), quality=90)
+    random_pictures.save(tmp_path / "fits.jpg", random_pictures.pixels(0), quality=90)
     assert (
         picture_file.encode_picture(tmp_path / "fits.jpg", _SIZE, "RGB")
         == (tmp_path / "fits.jpg").read_bytes()
@@ -144,7 +136,7 @@ def test_grey_beyond_16_bits_is_refused(tmp_path, values):
 
 
 def test_damaged_files_raise(tmp_path):
-    _save(tmp_path / "whole.png", _pixels(0))
+    random_pictures.save(tmp_path / "whole.png", random_pictures.pixels(0))
     (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:300])
     with pytest.raises(OSError, match="truncated"):
         picture_file.read_rgb(tmp_path / "half.png")

@@ -10,6 +10,7 @@ from flax import traverse_util
 
 from ssimbad_jax import torch_import
 from ssimbad_jax.models import unet as unet_lib
+from tests import golden_network
 
 SIZES = [
     {"channel_multipliers": (1, 2), "num_res_blocks": 1},
@@ -77,15 +78,7 @@ def test_every_parameter_returns(sizes):
 @pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
 def test_names_and_shapes_are_the_official_ones(golden, name):
     description = json.loads((golden / f"{name}.json").read_text())
-    sizes = description["unet"]
-    unet = unet_lib.UNet(
-        base_channels=sizes["channel_base"],
-        channel_multipliers=tuple(sizes["channel_mult"]),
-        num_res_blocks=sizes["n_res_blocks"],
-        num_heads=sizes["attention_head"],
-        cbam=sizes["cbam"],
-        out_channels=sizes["channel_out"],
-    )
+    unet = golden_network.described_unet(description)
     names = torch_import.official_name_of_path(unet)
     shapes = {
         names[path]: list(_official(names[path], np.empty(shape)).shape)

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 GROUP_NORM_EPSILON = 1e-5  # PyTorch's; Flax's default of 1e-6 is a different network
+INPUT_CHANNELS = 7  # noisy image, sketch, reference
 CBAM_REDUCTION = 16
 CBAM_KERNEL = 7
 EMBEDDING_MAX_PERIOD = 1000.0

@@ -66,7 +66,8 @@ def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
 def init_params(config: ml_collections.ConfigDict, key: jax.Array) -> Any:
     """Returns freshly drawn parameters."""
     size = config.data.image_size
-    return unet(config).init(key, jnp.zeros((1, size, size, 7)), jnp.zeros((1,)))["params"]
+    x = jnp.zeros((1, size, size, unet_lib.INPUT_CHANNELS))
+    return unet(config).init(key, x, jnp.zeros((1,)))["params"]
 
 
 def abstract_params(config: ml_collections.ConfigDict, where: jax.sharding.Sharding) -> Any:
