@@ -25,6 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_size = 256  # pixels, height and width, of the model's images
     data.condition_size = 256  # pixels at which sketch and warp are made, then resized
     data.warp = "paper"  # "paper": two points on the diagonal, black outside; or "natural"
+    data.max_bad_fraction = 0.01  # share of unusable pictures above which `dir` is refused
     data.num_workers = 0  # reading processes; 0: threads of the main process
     data.toy_faces_train = 4000  # built-in faces for training, where `dir` is empty
     data.toy_faces_test = 200  # built-in faces for testing, where `dir` is empty

@@ -131,6 +131,10 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             {"train.steps": 5, "train.warmup_steps": 5},
             "train.warmup_steps is 5, not less than train.steps = 5; lower it",
         ),
+        (
+            {"data.max_bad_fraction": 1.5},
+            "data.max_bad_fraction is 1.5; set it to 1 or less",
+        ),
         ({"seed": 2**32}, "seed is 4294967296; set it to 4294967295 or less"),
         ({"eval.churn": float("nan")}, "eval.churn is nan; set it to 0 or more"),
     ],

@@ -11,6 +11,7 @@ Two inputs are understood:
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 SUFFIXES = tuple(".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .avif".split())
@@ -31,11 +32,12 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
     """Lists the pictures of a directory, sorted by name, without opening them.
 
     Files with other suffixes and hidden ones are passed over; linked folders are
-    followed. Where `train/` and `test/` exist, only they are searched.
+    followed, but not in circles. Where `train/` and `test/` exist, only they are searched.
 
     Raises:
         FileNotFoundError: the directory does not exist.
-        ValueError: it holds no picture, or in the paper's layout one without a partner.
+        ValueError: it holds no picture, a folder that cannot be searched, or in the paper's
+          layout a picture without a partner.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"there is no folder {str(directory)!r}; give that of the pictures")
@@ -52,32 +54,57 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
 
 
 def _picture_files(directory: pathlib.Path) -> list[pathlib.Path]:
-    found = []
-    for folder, subfolders, files in os.walk(directory, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    if not directory.is_dir():
+        return []
+    found: list[pathlib.Path] = []
+    above = {os.fspath(directory): frozenset({_identity(directory)})}
+    for folder, subfolders, files in os.walk(directory, onerror=_refuse, followlinks=True):
+        here = above.pop(folder)
+        entered = []
+        for name in subfolders:
+            path = os.path.join(folder, name)
+            # A link to a folder that it lies in would be followed in circles.
+            if not name.startswith(".") and (identity := _identity(path)) not in here:
+                above[path] = here | {identity}
+                entered.append(name)
+        subfolders[:] = entered
         found += [pathlib.Path(folder, file) for file in files if not file.startswith(".")]
     return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
 
 
+def _identity(folder: str | pathlib.Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _refuse(error: OSError) -> None:
+    raise ValueError(
+        f"folder {error.filename!r} cannot be searched ({error.strerror}); make it readable, or "
+        "move it elsewhere"
+    ) from error
+
+
 def _name(path: pathlib.Path, directory: pathlib.Path) -> str:
-    """Returns a file's path below a directory, in UTF-8 even where the disk's is not."""
-    return os.fsencode(path.relative_to(directory)).decode("utf-8", "backslashreplace")
+    """Returns a file's path below a directory: one line of UTF-8 whatever the disk has."""
+    name = os.fsencode(path.relative_to(directory)).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match[0])[1:-1], name)
 
 
 def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
     """Lists one split of the paper's layout."""
     top = directory / f"{split}_data"
     pictures, sketches = (
-        {_name(path, top / kind): path for path in _picture_files(top / kind)}
+        {path.relative_to(top / kind): path for path in _picture_files(top / kind)}
         for kind in ("reference", "sketch")
     )
-    alone = [f"reference/{name}" for name in pictures if name not in sketches]
-    alone += [f"sketch/{name}" for name in sketches if name not in pictures]
+    alone = [path for name, path in pictures.items() if name not in sketches]
+    alone += [path for name, path in sketches.items() if name not in pictures]
     if alone or not pictures:
         raise ValueError(
-            f"{str(top)!r} must hold pairs of equal names in 'reference' and 'sketch', but of its "
-            f"{len(pictures)} and {len(sketches)} files {len(alone)} stand alone: "
-            f"{list_some(alone)}"
+            f"{str(top)!r} must hold pairs of equal names, endings included, in 'reference' and "
+            f"'sketch', but of its {len(pictures)} and {len(sketches)} files {len(alone)} stand "
+            f"alone: {list_some([_name(path, top) for path in alone])}; add the partners or "
+            "remove these"
         )
     return [
         Entry(_name(path, directory), path, sketches[name], split)

@@ -10,6 +10,7 @@ global batch: a run may move between numbers of hosts, devices and workers.
 import collections
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ import numpy as np
 import PIL.Image
 import tensorflow_datasets as tfds
 from absl import flags
+
+from ssimbad_jax.data import prepared
 
 Batch = Mapping[str, np.ndarray]
 
@@ -69,8 +72,12 @@ class Source:
         return len(self._records)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Reads and decodes record `index`."""
-        record = self._records[index]
+        """Reads and decodes record `index`.
+
+        Raises:
+            prepared.DamagedError: its file is cut off, or its bytes changed.
+        """
+        record = self._read(index)
         pictures = {name: _decode(record[name]) for name in self._decoders}
         return {**pictures, "index": np.asarray(index, np.int64)}
 
@@ -84,8 +91,14 @@ class Source:
 
     def name(self, index: int) -> str:
         """Returns the source file's name of record `index`, or its number."""
-        name = self._records[index].get("name")
+        name = self._read(index).get("name")
         return name.decode() if name is not None else f"{index:05d}"
+
+    def _read(self, index: int) -> dict[str, Any]:
+        try:
+            return self._records[index]
+        except RuntimeError as error:  # array_record's, which keeps checksums
+            raise prepared.DamagedError(self._data_dir, f"record {index}: {error}") from error
 
 
 def open_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
@@ -97,13 +110,19 @@ def open_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
 
     Raises:
         ValueError: the data set has no such split.
+        prepared.DamagedError: a file of it is missing or cut off.
     """
+    prepared.check(builder)
     if split not in builder.info.splits:
         raise ValueError(
             f"data set {builder.name!r} has no split {split!r}; "
             f"choose one of {', '.join(sorted(builder.info.splits))}"
         )
-    return Source(builder, split)
+    source = Source(builder, split)
+    # The last record of each file: a file that is cut off cannot be read at all.
+    for end in itertools.accumulate(builder.info.splits[split].shard_lengths):
+        source.name(end - 1)
+    return source
 
 
 def _reopen(data_dir: str, split: str) -> Source:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 import tqdm
 
-from ssimbad_jax.data import tfds_output
+from ssimbad_jax.data import prepared
 from ssimbad_jax.data.toy_faces import drawing
 
 _MAX_COUNT = 1 << 32  # the index fills the low 32 bits of a face's seed
@@ -163,21 +163,11 @@ def prepare(
         [size, size, 3].
 
     Raises:
-        ValueError: If a count, the size, the seed or the number of workers is out of range.
+        ValueError: If a count, the size, the seed or the number of workers is out of range, or
+            prepared data is damaged.
+        OSError: If `data_dir` cannot be written.
     """
     faces = ToyFaceConfig(train=train, test=test, size=size, seed=seed)
-    with tfds_output.quiet():
-        builder = ToyFace(
-            config=faces,
-            data_dir=os.fspath(data_dir),
-            file_format="array_record",
-            workers=workers,
-        )
-        prepared = builder.is_prepared()
-    if not prepared:
-        print(
-            f"Drawing {train + test} anime faces of {size} px into {builder.data_path}", flush=True
-        )
-        with tfds_output.quiet():
-            builder.download_and_prepare()
-    return builder
+    folder = prepared.folder_of(ToyFace, faces, data_dir)
+    message = f"Drawing {train + test} anime faces of {size} px into {folder}"
+    return prepared.make_ready(ToyFace, faces, data_dir, message=message, workers=workers)

@@ -39,7 +39,12 @@ def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
     with sharding.first_host_first("prepare data"):
         if data.dir:
             folder = pathlib.Path(data.dir).expanduser()
-            return anime_face.prepare(folder, kept_in, size=data.condition_size)
+            return anime_face.prepare(
+                folder,
+                kept_in,
+                size=data.condition_size,
+                max_bad_fraction=data.max_bad_fraction,
+            )
         return toy_face.prepare(
             kept_in,
             train=data.toy_faces_train,

@@ -24,6 +24,7 @@ AT_LEAST = {
     "seed": 0,
     "data.image_size": ssim.GAUSSIAN_WINDOW,  # results are scored with it
     "data.condition_size": 32,
+    "data.max_bad_fraction": 0,
     "data.num_workers": 0,
     "data.toy_faces_train": 1,
     "data.toy_faces_test": 2,
@@ -112,6 +113,8 @@ def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
             yield f"{field} is {value}; set it to {least} or more"
     if config.seed > MAX_SEED:
         yield f"seed is {config.seed}; set it to {MAX_SEED} or less"
+    if config.data.max_bad_fraction > 1:
+        yield f"data.max_bad_fraction is {config.data.max_bad_fraction}; set it to 1 or less"
     for field in POSITIVE:
         value = _get(config, field)
         if not 0 < value < float("inf"):
