@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from ssimbad_jax.data import anime_face, picture_folder, pipeline
+from ssimbad_jax.data import anime_face, pipeline
 from tests import random_pictures
 
 _SIZE = random_pictures.SIZE
@@ -68,18 +68,6 @@ def test_split_by_content_is_stable_when_files_are_added_or_renamed(tmp_path):
     }
 
 
-@pytest.mark.parametrize("share", [1 / 16, 0.5])
-def test_the_share_of_the_test_split(tmp_path, share):
-    entries = []
-    for number in range(400):
-        random_pictures.save(tmp_path / f"{number}.png", random_pictures.pixels(number, 4, 4))
-        entries.append(picture_folder.Entry(f"{number}.png", tmp_path / f"{number}.png"))
-    kept, _ = anime_face.choose_pictures(entries, test_share=share)
-    deviation = np.sqrt(400 * share * (1 - share))
-    assert abs(len(kept["test"]) - 400 * share) < 4 * deviation
-    assert len(kept["test"]) + len(kept["train"]) == 400
-
-
 def test_copies_are_kept_once_whatever_their_name_and_format(tmp_path):
     _fill(tmp_path / "pictures", range(60))
     _fill(tmp_path / "pictures" / "copies", range(60), suffix="bmp")
@@ -101,14 +89,17 @@ def test_a_picture_on_both_sides_is_kept_in_test_only(tmp_path):
     assert report["found"] == 9
 
 
+def _sketch(number, **size):
+    """Of light paper, as sketches are."""
+    return random_pictures.pixels(1000 + number, **size)[..., 0] // 2 + 128
+
+
 def _fill_pairs(directory, numbers):
     for number in numbers:
         random_pictures.save(
             directory / "reference" / f"{number}.png", random_pictures.pixels(number)
         )
-        random_pictures.save(
-            directory / "sketch" / f"{number}.png", random_pictures.pixels(1000 + number)[..., 0]
-        )
+        random_pictures.save(directory / "sketch" / f"{number}.png", _sketch(number))
 
 
 def test_layout_of_the_paper_gives_its_sketches(tmp_path):
@@ -120,9 +111,7 @@ def test_layout_of_the_paper_gives_its_sketches(tmp_path):
     assert len(pipeline.open_source(builder, "train")) == 5
     for index, number in enumerate(range(5, 8)):
         np.testing.assert_array_equal(source[index]["image"], random_pictures.pixels(number))
-        np.testing.assert_array_equal(
-            source[index]["sketch"], random_pictures.pixels(1000 + number)[..., :1]
-        )
+        np.testing.assert_array_equal(source[index]["sketch"], _sketch(number)[..., None])
         assert source.name(index) == f"test_data/reference/{number}.png"
 
 
@@ -130,19 +119,15 @@ def test_sketch_of_another_size_is_fitted_and_of_another_shape_is_left_out(tmp_p
     top = tmp_path / "pictures"
     _fill_pairs(top / "train_data", range(250))
     _fill_pairs(top / "test_data", range(250, 253))
-    random_pictures.save(
-        top / "train_data" / "sketch" / "0.png", random_pictures.pixels(0, 32, 32)[..., 0]
-    )
-    random_pictures.save(
-        top / "train_data" / "sketch" / "1.png", random_pictures.pixels(0, 32, 16)[..., 0]
-    )
+    random_pictures.save(top / "train_data" / "sketch" / "0.png", _sketch(0, height=32, width=32))
+    random_pictures.save(top / "train_data" / "sketch" / "1.png", _sketch(0, height=32, width=16))
     builder = _prepare(tmp_path)
     source = pipeline.open_source(builder, "train")
     assert source[0]["sketch"].shape == (_SIZE, _SIZE, 1)
     assert len(source) == 249
     (left_out,) = _report(builder)["left_out"]
     assert left_out["name"] == "train_data/reference/1.png"
-    assert "(16, 32), not (16, 16)" in left_out["reason"]
+    assert "another shape: 16 x 32 pixels, the picture 16 x 16" in left_out["reason"]
 
 
 def test_pictures_without_partner_are_named(tmp_path):
@@ -200,23 +185,6 @@ def test_prepared_data_is_used_again_until_something_changes(tmp_path, capfd):
     status = changed.stat()
     os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     assert _prepare(tmp_path).data_dir != first.data_dir
-
-
-def test_another_process_may_prepare_the_same_data_first(tmp_path, monkeypatch):
-    _fill(tmp_path / "pictures", range(60))
-    choose = anime_face.choose_pictures
-    overtaken_by = []
-
-    def choose_late(entries, **arguments):
-        if not overtaken_by:
-            overtaken_by.append(None)
-            overtaken_by[0] = _prepare(tmp_path)
-        return choose(entries, **arguments)
-
-    monkeypatch.setattr(anime_face, "choose_pictures", choose_late)
-    builder = _prepare(tmp_path)
-    assert builder.data_dir == overtaken_by[0].data_dir
-    assert _names(builder, "train") == _names(overtaken_by[0], "train")
 
 
 @pytest.mark.parametrize(

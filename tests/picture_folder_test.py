@@ -75,7 +75,7 @@ def test_pictures_without_partner_are_named(tmp_path):
         picture_folder.find_pictures(tmp_path)
     assert "reference/00.png" in str(refusal.value)
     assert "reference/03.png" not in str(refusal.value)
-    assert str(refusal.value).endswith("and 2 more")
+    assert str(refusal.value).endswith("and 2 more; add the partners or remove these")
 
 
 @pytest.mark.parametrize("names", [(), ("readme.txt",), (".hidden.png",)])

@@ -19,7 +19,7 @@ _TEST = 10
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    """Pictures whose first value is their index, with sketches whose value is 100 + index."""
+    """Pictures whose first value is their index, with sketches whose value is 200 + index."""
     top = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     for split, count in (("train", _TRAIN), ("test", _TEST)):
@@ -28,7 +28,8 @@ def builder(tmp_path_factory):
         for index in range(count):
             image = random.integers(0, 256, (_SIZE, _SIZE, 3), np.uint8)
             image[0, 0, 0] = index
-            sketch = np.full((_SIZE, _SIZE), 100 + index, np.uint8)
+            sketch = np.full((_SIZE, _SIZE), 200 + index, np.uint8)
+            sketch[-1, -1] = 0  # a blank one would be left out
             for kind, pixels in (("reference", image), ("sketch", sketch)):
                 path = top / f"{split}_data" / kind / f"{index:03d}.png"
                 PIL.Image.fromarray(pixels).save(path)
@@ -77,7 +78,7 @@ def test_batches_hold_the_records_of_their_index(source):
     assert batch["image"].dtype == np.uint8
     assert batch["index"].dtype == np.int64
     np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
-    np.testing.assert_array_equal(batch["sketch"][:, 0, 0, 0], 100 + batch["index"])
+    np.testing.assert_array_equal(batch["sketch"][:, 0, 0, 0], 200 + batch["index"])
     for image, index in zip(batch["image"], batch["index"], strict=True):
         np.testing.assert_array_equal(image, source[index]["image"])
 

@@ -107,6 +107,7 @@ def encode_picture(
     square = PIL.ImageOps.fit(picture, (size, size), PIL.Image.Resampling.LANCZOS)
     if invert:
         square = PIL.ImageOps.invert(square)
+    square.info.clear()  # else a colour profile, maybe larger than the pixels, is stored, too
     buffer = io.BytesIO()
     square.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

@@ -29,16 +29,16 @@ class DamagedError(ValueError):
 
 def folder_of(
     builder_class: type[tfds.core.GeneratorBasedBuilder],
-    config: tfds.core.BuilderConfig,
+    builder_config: tfds.core.BuilderConfig,
     data_dir: pathlib.Path,
 ) -> pathlib.Path:
     """Returns where a data set is kept: it is there if and only if it is complete."""
-    return data_dir / builder_class.name / config.name / str(builder_class.VERSION)
+    return data_dir / builder_class.name / builder_config.name / str(builder_class.VERSION)
 
 
 def make_ready(
     builder_class: type[tfds.core.GeneratorBasedBuilder],
-    config: tfds.core.BuilderConfig,
+    builder_config: tfds.core.BuilderConfig,
     data_dir: pathlib.Path,
     *,
     message: str,
@@ -51,23 +51,27 @@ def make_ready(
 
     Args:
         builder_class: what builds the data.
-        config: of the builder.
+        builder_config: which data.
         data_dir: where prepared data is kept.
         message: what to print when the work begins.
-        **arguments: of `builder_class`, beside config and folder.
+        **arguments: of `builder_class`, beside these.
 
     Raises:
         DamagedError: the data set's own description cannot be read.
         OSError: `data_dir` cannot be written.
     """
-    folder = folder_of(builder_class, config, data_dir)
+    folder = folder_of(builder_class, builder_config, data_dir)
 
     def open_builder() -> tfds.core.GeneratorBasedBuilder:
         return builder_class(
-            config=config, data_dir=os.fspath(data_dir), file_format="array_record", **arguments
+            config=builder_config,
+            data_dir=os.fspath(data_dir),
+            file_format="array_record",
+            **arguments,
         )
 
     if not folder.exists():
+        builder = open_builder()  # refuses bad arguments before anything is written
         with _alone_in(folder.parent):
             if not folder.exists():
                 print(message, flush=True)
@@ -75,7 +79,7 @@ def make_ready(
                     shutil.rmtree(leftover)
                 # TFDS insists on a folder of downloads.
                 with tfds_output.quiet(), tempfile.TemporaryDirectory() as downloads:
-                    open_builder().download_and_prepare(download_dir=downloads)
+                    builder.download_and_prepare(download_dir=downloads)
     try:
         with tfds_output.quiet():
             return open_builder()
