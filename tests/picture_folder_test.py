@@ -1,5 +1,6 @@
 """Which pictures a folder holds, in which split, with which sketch."""
 
+import errno
 import os
 
 import pytest
@@ -109,3 +110,60 @@ def test_lists_are_cut_short():
     assert picture_folder.list_some([]) == "none"
     assert picture_folder.list_some(["a", "b"]) == "a, b"
     assert picture_folder.list_some("abcd", limit=2) == "a, b and 2 more"
+
+
+def test_links_in_a_circle_are_not_followed_again(tmp_path):
+    _touch(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "other").symlink_to(tmp_path / "a")
+    (tmp_path / "b" / "self").symlink_to(".")
+    assert [name for name, _ in _found(tmp_path)] == [
+        "a/1.png",
+        "a/other/2.png",
+        "b/2.png",
+        "b/other/1.png",
+    ]
+
+
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path):
+    _touch(tmp_path, "folder.png/1.png")
+    assert _found(tmp_path) == [("folder.png/1.png", None)]
+
+
+def test_a_folder_that_cannot_be_searched_is_refused(tmp_path, monkeypatch):
+    _touch(tmp_path, "1.png", "secret/2.png")
+    scan = os.scandir
+
+    # Permission bits do not stop root.
+    def refuse(path):
+        if "secret" in os.fspath(path):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"folder '.*/secret' cannot be searched \(Permission den"):
+        picture_folder.find_pictures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("女の子 がぎぐ.png", None),
+        ("فتاة.png", None),
+        ("ολ'\"$(x);&|.png", None),
+        ("🙂.png", None),
+        ("two\nlines\r.png", "two\\nlines\\r.png"),
+        ("\u2028\x1b[1m.png", "\\u2028\\x1b[1m.png"),
+    ],
+)
+def test_names_in_any_script_stay_one_line(tmp_path, name, told):
+    _touch(tmp_path, name)
+    assert _found(tmp_path) == [(told or name, None)]
+
+
+def test_pairs_are_told_apart_by_their_endings(tmp_path):
+    _touch(tmp_path, "train_data/reference/1.png", "train_data/sketch/1.jpg")
+    with pytest.raises(ValueError, match=r"equal names, endings included,.* 2 stand alone: ") as no:
+        picture_folder.find_pictures(tmp_path)
+    assert "reference/1.png, sketch/1.jpg; add the partners or remove these" in str(no.value)

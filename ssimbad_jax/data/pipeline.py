@@ -8,6 +8,7 @@ global batch: a run may move between numbers of hosts, devices and workers.
 """
 
 import collections
+import contextlib
 import hashlib
 import io
 import itertools
@@ -77,8 +78,9 @@ class Source:
         Raises:
             prepared.DamagedError: its file is cut off, or its bytes changed.
         """
-        record = self._read(index)
-        pictures = {name: _decode(record[name]) for name in self._decoders}
+        with self._naming_damage(index):
+            record = self._records[index]
+            pictures = {name: _decode(record[name]) for name in self._decoders}
         return {**pictures, "index": np.asarray(index, np.int64)}
 
     def __repr__(self) -> str:
@@ -91,13 +93,17 @@ class Source:
 
     def name(self, index: int) -> str:
         """Returns the source file's name of record `index`, or its number."""
-        name = self._read(index).get("name")
+        with self._naming_damage(index):
+            name = self._records[index].get("name")
         return name.decode() if name is not None else f"{index:05d}"
 
-    def _read(self, index: int) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def _naming_damage(self, index: int) -> Iterator[None]:
+        # array_record keeps checksums and raises RuntimeError; of a file cut off at a border of
+        # its blocks it reads empty records, which Pillow refuses.
         try:
-            return self._records[index]
-        except RuntimeError as error:  # array_record's, which keeps checksums
+            yield
+        except (RuntimeError, PIL.UnidentifiedImageError) as error:
             raise prepared.DamagedError(self._data_dir, f"record {index}: {error}") from error
 
 
@@ -121,7 +127,7 @@ def open_source(builder: tfds.core.DatasetBuilder, split: str) -> Source:
     source = Source(builder, split)
     # The last record of each file: a file that is cut off cannot be read at all.
     for end in itertools.accumulate(builder.info.splits[split].shard_lengths):
-        source.name(end - 1)
+        source[end - 1]
     return source
 
 
