@@ -2,12 +2,14 @@
 
 import json
 import os
+import pathlib
+import re
 
 import numpy as np
 import pytest
 
-from ssimbad_jax.data import anime_face, pipeline
-from tests import random_pictures
+from ssimbad_jax.data import anime_face, picture_choice, pipeline
+from tests import bad_pictures, random_pictures
 
 _SIZE = random_pictures.SIZE
 
@@ -147,22 +149,100 @@ def test_a_missing_folder_of_the_paper_layout_is_named(tmp_path):
         _prepare(tmp_path)
 
 
-def test_unreadable_files_are_left_out_and_reported(tmp_path):
+def test_every_bad_file_is_left_out_with_its_reason(tmp_path):
     pictures = tmp_path / "pictures"
-    _fill(pictures, range(120))
-    whole = (pictures / "0007.png").read_bytes()
-    (pictures / "0007.png").write_bytes(whole[: len(whole) // 2])
-    (pictures / "notes.txt").write_text("no picture")
-    (pictures / ".hidden.png").write_text("no picture")
-    builder = _prepare(tmp_path)
-    assert len(_names(builder, "train")) + len(_names(builder, "test")) == 119
-    (left_out,) = _report(builder)["left_out"]
-    assert left_out["name"] == "0007.png"
-    assert left_out["reason"]
+    _fill(pictures / "train", range(5))
+    _fill(pictures / "test", range(5, 8))
+    (pictures / "train" / "notes.txt").write_text("no picture")
+    (pictures / "train" / ".hidden.png").write_text("no picture")
+    for name, bad in bad_pictures.BAD_FILES.items():
+        bad.make(pictures / "train" / name)
+    builder = _prepare(tmp_path, max_bad_fraction=0.9)
+    reasons = {item["name"]: item["reason"] for item in _report(builder)["left_out"]}
+    assert reasons.keys() == {f"train/{name}" for name in bad_pictures.BAD_FILES}
+    for name, bad in bad_pictures.BAD_FILES.items():
+        assert re.search(bad.reason, reasons[f"train/{name}"])
+    for split, count in (("train", 5), ("test", 3)):
+        source = pipeline.open_source(builder, split)
+        shapes = [source[index]["image"].shape for index in range(len(source))]
+        assert shapes == [(_SIZE, _SIZE, 3)] * count
 
-    (pictures / "0008.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"2 of 120 .* 0007\.png .* 0008\.png"):
+
+def test_too_many_bad_files_are_an_error_naming_the_field(tmp_path, capfd):
+    pictures = tmp_path / "pictures"
+    _fill(pictures, range(50))
+    (pictures / "bad.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 of 51 .* data\.max_bad_fraction = 0\.01 allows") as no:
         _prepare(tmp_path)
+    told_in = re.search(r"all are in (.*)\)", str(no.value))[1]
+    assert json.loads(pathlib.Path(told_in).read_text())["left_out"] == [
+        {"name": "bad.png", "reason": "empty (0 bytes)"}
+    ]
+
+    # Another limit asks nothing of the pictures that are prepared, but refuses or allows them.
+    allowed = _prepare(tmp_path, max_bad_fraction=0.02)
+    assert not pathlib.Path(told_in).exists()
+    capfd.readouterr()
+    with pytest.raises(ValueError, match=rf"1 of 51 .* {re.escape(str(allowed.data_dir))}"):
+        _prepare(tmp_path)
+    assert _prepare(tmp_path, max_bad_fraction=0.03).data_dir == allowed.data_dir
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_that_changes_while_it_is_prepared_is_refused(tmp_path, monkeypatch):
+    _fill(tmp_path / "pictures", range(60))
+    choose = picture_choice.choose
+
+    def choose_and_change(*arguments, **options):
+        chosen = choose(*arguments, **options)
+        random_pictures.save(tmp_path / "pictures" / "0007.png", random_pictures.pixels(99))
+        return chosen
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_choice, "choose", choose_and_change)
+        with pytest.raises(ValueError, match=r"'0007\.png' changed while"):
+            _prepare(tmp_path)
+    assert len(_names(_prepare(tmp_path), "train")) > 40
+
+
+def test_a_changed_folder_is_told_and_prepared_again(tmp_path, capfd):
+    _fill(tmp_path / "pictures", range(60))
+    first = _prepare(tmp_path)
+    assert "changed since" not in capfd.readouterr().out
+    _prepare(tmp_path, size=8)  # no other state of the folder, but another size
+    assert "changed since" not in capfd.readouterr().out
+
+    _fill(tmp_path / "pictures", [60])
+    second = _prepare(tmp_path)
+    said, *rest = capfd.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"{tmp_path / 'pictures'} changed since 20\d\d-\d\d-\d\d \d\d:\d\d, when it was prepared "
+        rf"before; older data .* may be deleted: {first.data_path.parent}",
+        said,
+    )
+    assert len(rest) == 2
+    sources = [pipeline.open_source(builder, "train") for builder in (first, second)]
+    assert len({source.fingerprint for source in sources}) == 2
+
+
+def test_white_on_black_sketches_are_stored_dark_on_light(tmp_path):
+    top = tmp_path / "pictures"
+    _fill_pairs(top / "train_data", range(5))
+    _fill_pairs(top / "test_data", range(5, 8))
+    random_pictures.save(top / "train_data" / "sketch" / "2.png", 255 - _sketch(2))
+    builder = _prepare(tmp_path)
+    stored = pipeline.open_source(builder, "train")[2]["sketch"]
+    np.testing.assert_array_equal(stored, _sketch(2)[..., None])
+    assert _report(builder)["sketches_inverted"] == ["train_data/reference/2.png"]
+
+
+def test_a_changed_sketch_is_another_data_set(tmp_path):
+    top = tmp_path / "pictures"
+    _fill_pairs(top / "train_data", range(5))
+    _fill_pairs(top / "test_data", range(5, 8))
+    before = pipeline.open_source(_prepare(tmp_path), "train").fingerprint
+    random_pictures.save(top / "train_data" / "sketch" / "2.png", _sketch(99))
+    assert pipeline.open_source(_prepare(tmp_path), "train").fingerprint != before
 
 
 def test_prepared_data_is_used_again_until_something_changes(tmp_path, capfd):
@@ -215,6 +295,8 @@ def test_bad_arguments_are_refused(tmp_path):
         _prepare(tmp_path, size=0)
     with pytest.raises(ValueError, match=r"test_share 1\.0"):
         _prepare(tmp_path, test_share=1.0)
+    with pytest.raises(ValueError, match=r"max_bad_fraction 1\.5"):
+        _prepare(tmp_path, max_bad_fraction=1.5)
 
 
 def test_names_that_are_not_utf8(tmp_path):

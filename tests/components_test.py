@@ -9,7 +9,7 @@ import pytest
 from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import sigma_scale
 from ssimbad_jax.stages import components, run
-from tests import tiny_run
+from tests import random_pictures, tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -17,6 +17,17 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.fixture
 def config(prepared_dir):
     return tiny_run.make_config(prepared_dir)
+
+
+def test_the_share_of_bad_pictures_is_the_configs(config, tmp_path):
+    for number in range(60):
+        random_pictures.save(tmp_path / f"{number}.png", random_pictures.pixels(number))
+    (tmp_path / "bad.png").write_text("no picture")
+    config.data.dir = str(tmp_path)
+    with pytest.raises(ValueError, match=r"1 of 61 .* data\.max_bad_fraction = 0\.01"):
+        components.data_builder(config)
+    config.data.max_bad_fraction = 0.02
+    assert components.data_builder(config).info.splits.total_num_examples == 60
 
 
 def test_steps_take_precedence_over_epochs(config):
