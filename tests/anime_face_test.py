@@ -92,8 +92,8 @@ def test_a_picture_on_both_sides_is_kept_in_test_only(tmp_path):
 
 
 def _sketch(number, **size):
-    """Of light paper, as sketches are."""
-    return random_pictures.pixels(1000 + number, **size)[..., 0] // 2 + 128
+    """Dark where picture `number` is, on light paper."""
+    return random_pictures.pixels(number, **size).mean(axis=-1).astype(np.uint8) // 2 + 128
 
 
 def _fill_pairs(directory, numbers):

@@ -1,16 +1,26 @@
 """Which pictures are used: sound ones, once each, in train or in test."""
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
 
 from ssimbad_jax.data import picture_choice, picture_folder
+from ssimbad_jax.data import sketch as sketch_lib
 from tests import random_pictures
 
 _SIZE = random_pictures.SIZE
 
 
+def _face():
+    """A picture with a dark line."""
+    pixels = random_pictures.pixels(0) // 4 + 128
+    pixels[4] = 20
+    return pixels
+
+
 def _sketch(background=255, line=0):
+    """Its sketch."""
     pixels = np.full((_SIZE, _SIZE), background, np.uint8)
     pixels[4] = line
     return pixels
@@ -81,12 +91,37 @@ def test_a_bad_sketch_is_a_reason(tmp_path):
 
 
 def test_white_on_black_is_inverted_and_reported(tmp_path):
-    picture = random_pictures.pixels(0)
-    dark = _entry(tmp_path, picture, _sketch(background=0, line=255))
-    light = _entry(tmp_path, random_pictures.pixels(1), _sketch(), name="b.png")
-    kept, report = _choose(dark, light)
-    assert [chosen.invert_sketch for chosen in kept] == [True, False]
+    inverted = _entry(tmp_path, _face(), _sketch(background=0, line=255))
+    kept, report = _choose(inverted)
+    assert [chosen.invert_sketch for chosen in kept] == [True]
     assert report["sketches_inverted"] == ["a.png"]
+
+
+def test_sketches_of_dark_pictures_are_not_inverted(tmp_path):
+    # More than half of the sketch is black, as where XDoG fills dark hair.
+    picture, sketch = _face(), _sketch()
+    picture[5:], sketch[5:] = picture[5:] // 8, 0
+    kept, report = _choose(_entry(tmp_path, picture, sketch))
+    assert [chosen.invert_sketch for chosen in kept] == [False]
+    assert report["sketches_inverted"] == []
+    flat = _entry(tmp_path, _face(), _sketch(line=254))
+    assert _choose(flat)[1]["sketches_inverted"] == []
+
+
+def test_real_sketches_are_told_from_inverted_ones(shared, tmp_path):
+    paths = sorted((shared / "data" / "anime_faces" / "test").iterdir())[:8]
+    pictures = np.stack([np.asarray(PIL.Image.open(path).resize((128, 128))) for path in paths])
+    drawn = jax.jit(sketch_lib.xdog)(pictures.astype(np.float32) / 127.5 - 1, np.full(8, 0.4))
+    lines = np.asarray((drawn[..., 0] + 1) * 127.5).astype(np.uint8)
+    lines[1::2] = 255 - lines[1::2]
+    kept, _ = _choose(
+        *(
+            _entry(tmp_path, picture, sketch, name=f"{number}.png")
+            for number, (picture, sketch) in enumerate(zip(pictures, lines, strict=True))
+        ),
+        size=128,
+    )
+    assert [chosen.invert_sketch for chosen in kept] == [False, True] * 4
 
 
 def test_a_coloured_sketch_and_lines_on_nothing_are_sketches(tmp_path):
@@ -95,7 +130,7 @@ def test_a_coloured_sketch_and_lines_on_nothing_are_sketches(tmp_path):
     see_through = np.zeros((_SIZE, _SIZE, 4), np.uint8)
     see_through[4, :, 3] = 255
     for sketch in (coloured, see_through):
-        kept, report = _choose(_entry(tmp_path, random_pictures.pixels(0), sketch))
+        kept, report = _choose(_entry(tmp_path, _face(), sketch))
         assert len(kept) == 1 and report["sketches_inverted"] == []
 
 

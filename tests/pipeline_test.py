@@ -29,7 +29,7 @@ def builder(tmp_path_factory):
             image = random.integers(0, 256, (_SIZE, _SIZE, 3), np.uint8)
             image[0, 0, 0] = index
             sketch = np.full((_SIZE, _SIZE), 200 + index, np.uint8)
-            sketch[-1, -1] = 0  # a blank one would be left out
+            image[-1, -1] = sketch[-1, -1] = 0  # a blank sketch would be left out
             for kind, pixels in (("reference", image), ("sketch", sketch)):
                 path = top / f"{split}_data" / kind / f"{index:03d}.png"
                 PIL.Image.fromarray(pixels).save(path)
