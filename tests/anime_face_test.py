@@ -299,13 +299,24 @@ def test_bad_arguments_are_refused(tmp_path):
         _prepare(tmp_path, max_bad_fraction=1.5)
 
 
-def test_names_that_are_not_utf8(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("女の子 がぎぐ.png".encode(), "女の子 がぎぐ.png"),
+        ("فتاة🙂.png".encode(), "فتاة🙂.png"),
+        (b"\x8ae.png", "\\x8ae.png"),
+        (b"two\nlines.png", "two\\nlines.png"),
+    ],
+)
+def test_names_in_any_script(tmp_path, name, told):
     _fill(tmp_path / "pictures", range(60))
-    os.rename(
-        tmp_path / "pictures" / "0000.png", os.fsencode(tmp_path / "pictures") + b"/\x8ae.png"
-    )
+    folder = os.fsencode(tmp_path / "pictures")
+    os.rename(folder + b"/0000.png", folder + b"/" + name)
     builder = _prepare(tmp_path)
-    assert "\\x8ae.png" in _names(builder, "train") + _names(builder, "test")
+    assert told in _names(builder, "train") + _names(builder, "test")
+    os.truncate(folder + b"/" + name, 0)
+    builder = _prepare(tmp_path, max_bad_fraction=0.1)
+    assert _report(builder)["left_out"] == [{"name": told, "reason": "empty (0 bytes)"}]
 
 
 def test_real_pictures(shared, tmp_path):

@@ -126,6 +126,8 @@ def _empty(path):
         ("dataset_info.json", _cut),
         ("dataset_info.json", pathlib.Path.unlink),
         ("features.json", pathlib.Path.unlink),
+        ("metadata.json", _cut),
+        ("metadata.json", pathlib.Path.unlink),
         ("data_report.json", _cut),
         ("data_report.json", pathlib.Path.unlink),
     ],

@@ -145,6 +145,8 @@ def prepare(
     if is_new and (older := _prepared_before(source, data_dir)):
         message = f"{_say_changed(directory, older)}\n{message}"
     builder = prepared.make_ready(AnimeFace, source, data_dir, message=message)
+    if "content" not in (builder.info.metadata or {}):
+        raise prepared.DamagedError(folder, "metadata.json missing")
     # Asked again of data prepared by an earlier call, which may have allowed more.
     picture_choice.refuse(_read_report(folder), max_bad_fraction, folder / REPORT)
     if is_new:

@@ -82,8 +82,10 @@ def make_ready(
                     builder.download_and_prepare(download_dir=downloads)
     try:
         with tfds_output.quiet():
-            return open_builder()
-    except Exception as error:  # of nearly any type: half a file, another file
+            builder = open_builder()
+            _ = builder.info.metadata  # is read at its first use
+            return builder
+    except Exception as error:  # of nearly any type, for half a file or another one
         raise DamagedError(folder, error) from error
 
 
