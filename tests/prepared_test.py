@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import threading
 
 import pytest
@@ -95,6 +96,17 @@ def test_a_folder_that_cannot_be_written_is_named(pictures, tmp_path, monkeypatc
         OSError, match=r"no data can be prepared in .*Read-only.*data\.prepared_dir"
     ):
         _prepare(pictures, tmp_path / "data")
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(pictures, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # of a file, as if it were full
+    try:
+        with pytest.raises(OSError, match=r"no data can be prepared in .*; where it is full"):
+            _prepare(pictures, tmp_path / "data")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "data").glob("*/*/*")] == [".lock"]
 
 
 def test_prepared_data_is_read_where_nothing_can_be_written(pictures, tmp_path, monkeypatch):

@@ -71,7 +71,6 @@ def make_ready(
         )
 
     if not folder.exists():
-        builder = open_builder()  # refuses bad arguments before anything is written
         with _alone_in(folder.parent):
             if not folder.exists():
                 print(message, flush=True)
@@ -79,7 +78,7 @@ def make_ready(
                     shutil.rmtree(leftover)
                 # TFDS insists on a folder of downloads.
                 with tfds_output.quiet(), tempfile.TemporaryDirectory() as downloads:
-                    builder.download_and_prepare(download_dir=downloads)
+                    open_builder().download_and_prepare(download_dir=downloads)
     try:
         with tfds_output.quiet():
             builder = open_builder()
@@ -96,10 +95,10 @@ def _alone_in(folder: pathlib.Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / ".lock"):
             yield
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # array_record's are RuntimeErrors
         raise OSError(
-            f"no data can be prepared in {os.fspath(folder)!r} ({error}); make room and give "
-            "permission there, or set data.prepared_dir to another folder"
+            f"no data can be prepared in {os.fspath(folder)!r} ({error}); where it is full or "
+            "read-only, make room or set data.prepared_dir to another folder"
         ) from error
 
 

@@ -75,12 +75,7 @@ class ToyFace(tfds.core.GeneratorBasedBuilder):
         Args:
             workers: Processes that draw; None for as many as there are cores and faces for them.
             **kwargs: Arguments of `tfds.core.GeneratorBasedBuilder`; `config` is a `ToyFaceConfig`.
-
-        Raises:
-            ValueError: If `workers` is below 1.
         """
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers must be 1 or more, or None, got {workers}.")
         self._workers = workers
         super().__init__(**kwargs)
 
@@ -168,6 +163,8 @@ def prepare(
         OSError: If `data_dir` cannot be written.
     """
     faces = ToyFaceConfig(train=train, test=test, size=size, seed=seed)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be 1 or more, or None, got {workers}.")
     folder = prepared.folder_of(ToyFace, faces, data_dir)
     message = f"Drawing {train + test} anime faces of {size} px into {folder}"
     return prepared.make_ready(ToyFace, faces, data_dir, message=message, workers=workers)
