@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import resource
 import threading
 
@@ -167,5 +168,7 @@ def test_a_flipped_bit_is_noticed_when_its_record_is_read(pictures, tmp_path):
     path.write_bytes(data)
     source = pipeline.open_source(builder, "train")
     source[2]
-    with pytest.raises(prepared.DamagedError, match=r"damaged \(record 3: .*hash mismatch"):
+    with pytest.raises(prepared.DamagedError, match=r"damaged \(record 3: .*hash mismatch") as no:
         source[3]
+    # Reading processes send their errors.
+    assert str(pickle.loads(pickle.dumps(no.value))) == str(no.value)

@@ -21,9 +21,14 @@ class DamagedError(ValueError):
 
     def __init__(self, folder: str | os.PathLike[str], reason: object):
         """Names the data set's folder and what is wrong with it."""
-        super().__init__(
-            f"the prepared data in {os.fspath(folder)!r} is damaged ({reason}); delete this folder "
-            "and run the same command again, which prepares it anew"
+        super().__init__(os.fspath(folder), str(reason))  # what pickle gives it again
+
+    def __str__(self) -> str:
+        """Says what is damaged and what to do, in one line."""
+        folder, reason = self.args
+        return (
+            f"the prepared data in {folder!r} is damaged ({reason}); delete this folder and run "
+            "the same command again, which prepares it anew"
         )
 
 
