@@ -167,3 +167,25 @@ def test_pairs_are_told_apart_by_their_endings(tmp_path):
     with pytest.raises(ValueError, match=r"equal names, endings included,.* 2 stand alone: ") as no:
         picture_folder.find_pictures(tmp_path)
     assert "reference/1.png, sketch/1.jpg; add the partners or remove these" in str(no.value)
+
+
+@pytest.mark.parametrize(
+    ("folders", "searched"),
+    [
+        (("train",), ["."]),
+        (("train", "test"), ["train", "test"]),
+        (
+            ("test_data", "train"),
+            [
+                "train_data/reference",
+                "train_data/sketch",
+                "test_data/reference",
+                "test_data/sketch",
+            ],
+        ),
+    ],
+)
+def test_the_folders_searched(tmp_path, folders, searched):
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    assert picture_folder.searched(tmp_path) == [tmp_path / folder for folder in searched]

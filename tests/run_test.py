@@ -73,6 +73,13 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_workdir_among_the_pictures_is_refused_before_anything_is_written(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir, data__dir=str(tmp_path))
+    with pytest.raises(validation.ConfigError, match=r"--workdir=.*run lies in .*data\.dir"):
+        run.run(config, tmp_path / "run", ["train"])
+    assert not (tmp_path / "run").exists()
+
+
 def test_pairs_of_another_size_are_refused_before_anything_is_written(prepared_dir, tmp_path):
     pictures = np.zeros((2, 32, 32, 3), np.uint8)
     np.savez(

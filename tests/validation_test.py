@@ -1,6 +1,7 @@
 """Configs that cannot work are refused, with field, value and remedy."""
 
 import importlib
+import pathlib
 
 import ml_collections
 import pytest
@@ -162,3 +163,25 @@ def test_devices_divide_among_hosts():
     with pytest.raises(validation.ConfigError, match="8 devices do not divide among 3 processes"):
         validation.check(_config(), 8, 3)
     validation.check(_config(), 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("folders", "inside", "outside"),
+    [
+        ((), ("runs/x", "."), ("../runs",)),
+        (("train", "test"), ("train/runs", "test"), ("runs", ".")),
+        (("train_data",), ("train_data/sketch/x",), ("runs", "train_data/runs")),
+    ],
+)
+def test_a_workdir_among_the_pictures_is_refused(tmp_path, monkeypatch, folders, inside, outside):
+    pictures = tmp_path / "pictures"
+    for folder in ("", *folders):
+        (pictures / folder).mkdir()
+    monkeypatch.chdir(pictures)
+    config = _config(**{"data.dir": str(pictures)})
+    for name in inside:
+        with pytest.raises(validation.ConfigError, match=rf"--workdir={name} lies in {pictures}"):
+            validation.check_workdir(config, pathlib.Path(name))
+    for name in outside:
+        validation.check_workdir(config, pathlib.Path(name))
+    validation.check_workdir(_config(), pathlib.Path("."))

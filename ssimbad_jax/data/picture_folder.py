@@ -28,6 +28,15 @@ class Entry:
     split: str | None = None  # "train" or "test" where the directory says so
 
 
+def searched(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders of a directory in which `find_pictures` looks for pictures."""
+    pairs = [directory / f"{split}_data" for split in SPLITS]
+    if any(folder.is_dir() for folder in pairs):
+        return [folder / kind for folder in pairs for kind in ("reference", "sketch")]
+    given = [directory / split for split in SPLITS]
+    return given if all(folder.is_dir() for folder in given) else [directory]
+
+
 def find_pictures(directory: pathlib.Path) -> list[Entry]:
     """Lists the pictures of a directory, sorted by name, without opening them.
 

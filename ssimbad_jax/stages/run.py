@@ -49,6 +49,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
             f"--stages names {unknown[0]!r}; choose from {','.join(STAGES)}"
         )
     validation.check(config, jax.device_count(), jax.process_count())
+    validation.check_workdir(config, workdir)
     if "evaluate" in stages and config.eval.pairs:
         evaluate.open_pairs(config)  # a bad file is refused now, not after the training
     workdir.mkdir(parents=True, exist_ok=True)

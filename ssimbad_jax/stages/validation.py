@@ -1,11 +1,12 @@
 """Refuses configs that cannot work, before anything runs."""
 
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
 
-from ssimbad_jax.data import warp
+from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
 
@@ -94,6 +95,22 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
+
+
+def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Checks that what a run draws does not become its data.
+
+    Raises:
+        ConfigError: the workdir lies where the pictures of `data.dir` are searched.
+    """
+    if not config.data.dir:
+        return
+    for folder in picture_folder.searched(pathlib.Path(config.data.dir).expanduser()):
+        if workdir.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"--workdir={workdir} lies in {folder}, where it is searched for pictures to train "
+                "on (data.dir); set it to a folder elsewhere"
+            )
 
 
 def _get(config: ml_collections.ConfigDict, field: str) -> Any:
