@@ -45,13 +45,14 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
     entries = []
     for split in given:
         top = directory / (split or "")
-        if not (files := _picture_files(top)):
+        if not (files := picture_files(top)):
             raise ValueError(f"no file below {str(top)!r} ends in {' '.join(SUFFIXES)}")
         entries += [Entry(_name(path, directory), path, split=split) for path in files]
     return entries
 
 
-def _picture_files(directory: pathlib.Path) -> list[pathlib.Path]:
+def picture_files(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the files of a tree that end like pictures, sorted; hidden ones are passed over."""
     found = []
     for folder, subfolders, files in os.walk(directory, followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -68,7 +69,7 @@ def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
     """Lists one split of the paper's layout."""
     top = directory / f"{split}_data"
     pictures, sketches = (
-        {_name(path, top / kind): path for path in _picture_files(top / kind)}
+        {_name(path, top / kind): path for path in picture_files(top / kind)}
         for kind in ("reference", "sketch")
     )
     alone = [f"reference/{name}" for name in pictures if name not in sketches]
