@@ -6,10 +6,11 @@
 several times. One reference is for all sketches; several are paired with them by name. Results have
 the sketches' own size. What is done already is skipped.
 
-Exit status: 0 everything is done; 1 some failed and the others are done; 2 bad usage, nothing
-was done.
+Exit status: 0 everything is done; 1 some failed and the others are done; 2 bad usage or a run that
+cannot be used, and nothing was done.
 """
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -18,35 +19,30 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from ssimbad_jax.data import line_art, picture_folder, sketch_pairs
-from ssimbad_jax.stages import colorize, colorize_files, validation
+from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, validation
 from ssimbad_jax.training import progress, sharding
 
-_RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.")
-_SKETCH = flags.DEFINE_multi_string("sketch", None, "Drawings: file, folder or pattern.")
-_REFERENCE = flags.DEFINE_multi_string("reference", None, "Their colours: file, folder or pattern.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the results.")
-_VARIANTS = flags.DEFINE_integer(
-    "variants", 1, "Pictures of each sketch, from different noise.", lower_bound=1
+_RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
+_SKETCH = flags.DEFINE_multi_string(
+    "sketch", None, "Drawings: file, folder or pattern.", required=True
 )
-_SEED = flags.DEFINE_integer(
-    "seed", 0, "Of the noise.", lower_bound=0, upper_bound=validation.MAX_SEED
+_REFERENCE = flags.DEFINE_multi_string(
+    "reference", None, "Their colours: file, folder or pattern.", required=True
 )
-_SAMPLER = flags.DEFINE_enum(
-    "sampler", None, validation.CHOICES["eval.sampler"], "By default the run's."
-)
-_STEPS = flags.DEFINE_integer("steps", None, "Of the sampler; by default the run's.", lower_bound=1)
-_GRID_STEPS = flags.DEFINE_integer(
+_OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True)
+_JSON = flags.DEFINE_string("json", None, "File for a report that programs can read.")
+# The following are the fields of `colorize_jobs.Settings`.
+flags.DEFINE_integer("variants", 1, "Pictures of each sketch, from different noise.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0, upper_bound=validation.MAX_SEED)
+flags.DEFINE_enum("sampler", None, validation.CHOICES["eval.sampler"], "By default the run's.")
+flags.DEFINE_integer("steps", None, "Of the sampler; by default the run's.", lower_bound=1)
+_GRIDflags.DEFINE_integer(
     "grid_steps", None, "Walk a sub-grid of a grid this long; 0: a fresh grid.", lower_bound=0
 )
-_CHECKPOINT = flags.DEFINE_enum(
-    "checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run."
-)
-_INVERT = flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper.")
-_LINES = flags.DEFINE_enum(
-    "lines", "keep", colorize.LINES, "keep: the drawing's own lines; model: as the model draws."
-)
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
-_JSON = flags.DEFINE_string("json", None, "File for a report that programs can read.")
+flags.DEFINE_enum("checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run.")
+flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper.")
+flags.DEFINE_enum("lines", "keep", colorize_jobs.LINES, "The drawing's own, or the model's.")
+flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
 
 SOME_FAILED, BAD_USAGE = 1, 2
 
@@ -62,9 +58,6 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         remaining = flags.FLAGS(list(argv))
         if len(remaining) > 1:
             raise flags.Error(f"unexpected argument {remaining[1]!r}; flags start with --")
-        for name in ("run", "sketch", "reference", "out"):
-            if not flags.FLAGS[name].value:
-                raise flags.Error(f"--{name} is needed; see --help")
         return remaining
     except flags.Error as error:
         _refuse(error)
@@ -75,27 +68,20 @@ def main(argv: Sequence[str]) -> None:
     del argv
     logging.set_verbosity(logging.ERROR)
     out = pathlib.Path(_OUT.value).expanduser()
-    settings = colorize.Settings(
-        sampler=_SAMPLER.value,
-        steps=_STEPS.value,
-        grid_steps=_GRID_STEPS.value,
-        checkpoint=_CHECKPOINT.value,
-        seed=_SEED.value,
-        variants=_VARIANTS.value,
-        invert=_INVERT.value,
-        lines=_LINES.value,
-        overwrite=_OVERWRITE.value,
-    )
+    fields = dataclasses.fields(colorize_jobs.Settings)
+    settings = colorize_jobs.Settings(**{f.name: flags.FLAGS[f.name].value for f in fields})
+    report_file = pathlib.Path(_JSON.value).expanduser() if _JSON.value else None
+    if report_file is not None and not report_file.parent.is_dir():
+        _refuse(f"--json={report_file} is in no folder; make {report_file.parent}")
     try:
         items, unused = sketch_pairs.find(_SKETCH.value, _REFERENCE.value, out)
-        if len(items) * _VARIANTS.value > 1:
+        if len(items) * settings.variants > 1:
             sharding.use_every_core_as_a_device([])
         report = colorize.colorize(pathlib.Path(_RUN.value).expanduser(), items, out, settings)
         if unused:
             progress.say(f"colorize: no sketch has the name of {picture_folder.list_some(unused)}")
-        if _JSON.value:
-            report["unused_references"] = unused
-            colorize_files.save_report(pathlib.Path(_JSON.value).expanduser(), report)
+        if report_file is not None:
+            colorize_files.save_report(report_file, {**report, "unused_references": unused})
     except (ValueError, OSError) as error:
         _refuse(error)
     sys.exit(SOME_FAILED if any(item["status"] == "failed" for item in report["items"]) else 0)

@@ -9,8 +9,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageChops
 
-_SPREAD = 1.0  # pixels of the model over which colours are averaged
-_LINE_WIDTHS = 12.0  # pixels of the model that crossing a black line is as far as
+_SPREAD = 1.2  # pixels of the model over which colours are averaged
+_LINE_WIDTHS = 24.0  # pixels of the model that crossing a black line is as far as
 _WORKING_SIDE = 1024  # pixels, longer side, at which colours are spread
 _ITERATIONS = 3
 _LEAST_WEIGHT = 0.02  # of a colour that the model saw a line on
@@ -22,7 +22,7 @@ def enlarge(
     """Cuts the padding off a square and enlarges the rest.
 
     Args:
-        coloured: uint8 `[S, S, 3]` or `[S, S]`, what the model made of a drawing padded to a square.
+        coloured: uint8 `[S, S, 3]` or `[S, S]`, of a drawing that was padded to a square.
         size: (width, height) of the drawing.
         resample: Pillow's filter.
 

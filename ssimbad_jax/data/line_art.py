@@ -1,9 +1,9 @@
 """A drawing made by hand, cleaned until it looks like the sketches of training.
 
-Real drawings come on tinted paper, photographed under a lamp, in faint pencil or white on black. They
-are brought to one form, black lines on white paper, in two sizes: the drawing's own, for the lines
-of the result, and the model's, where the lines are drawn by the very filter that made those of
-training (`ssimbad_jax.data.sketch`), so that width and darkness are the ones the model knows.
+Real drawings come on tinted paper, photographed under a lamp, in faint pencil or white on black.
+They are brought to one form, black lines on white paper, in two sizes: the drawing's own, for the
+lines of the result, and the model's, where the lines are drawn by the very filter that made those
+of training (`ssimbad_jax.data.sketch`), so that width and darkness are the ones the model knows.
 """
 
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ _WIDEST_INK = 1 / 10  # of the map; wider dark areas are taken for paper in the 
 _DARKEST_SHADE = 0.5  # ... unless they are darker than this share of the paper's median
 _PAPER_GRAIN = 4.0  # standard deviations of the grain that still count as paper
 _LEAST_GRAIN = 0.03  # of the paper's brightness
+_BLACK = 5  # percentile of the ink that becomes black
 _LEAST_CONTRAST = 0.06  # of the paper's brightness, between it and the lines
 _LEAST_INK = 2e-4  # share of the pixels
 _SIGMA = sorted(sketch.SIGMAS)[len(sketch.SIGMAS) // 2]
@@ -130,7 +131,7 @@ def _stretched(level: np.ndarray) -> PIL.Image.Image:
     grain = 1.4826 * float(np.median(np.abs(level - middle)))  # standard deviation, robust
     white = middle - max(_LEAST_GRAIN, min(_PAPER_GRAIN * grain, 0.2))
     ink = level[level < white]
-    black = float(np.percentile(ink, 10)) if ink.size >= _LEAST_INK * level.size else white
+    black = float(np.percentile(ink, _BLACK)) if ink.size >= _LEAST_INK * level.size else white
     if white - black < _LEAST_CONTRAST:
         raise BlankError("it is blank: no lines stand out from the paper")
     stretched = np.clip((level - black) / (white - black), 0, 1)

@@ -3,10 +3,8 @@
 checkpoints/pretrain + sketches + references -> NAME.png, NAME.2.png, ..., contact_sheet.png
 """
 
-import dataclasses
-import hashlib
+import collections
 import itertools
-import json
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,72 +18,16 @@ import PIL.Image
 import PIL.ImageOps
 
 from ssimbad_jax.data import colour_layer, conditions, line_art, picture_file, sketch_pairs
-from ssimbad_jax.stages import calibrate, colorize_files, components, evaluate, run
+from ssimbad_jax.stages import colorize_files, colorize_jobs, components, evaluate, run
 from ssimbad_jax.training import progress, sharding
 
-LINES = ("keep", "model")
-
 ColourBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to colour; fields left at None are those of the run's `eval`.
-
-    Attributes:
-        sampler: out of `validation.CHOICES["eval.sampler"]`.
-        steps: of the sampler.
-        grid_steps: walk a sub-grid of a grid this long; 0: a fresh grid.
-        checkpoint: "newest" or "best".
-        seed: of the noise.
-        variants: pictures of each sketch, from different noise.
-        invert: white lines on black paper: "yes", "no", or "auto" to look.
-        lines: "keep" lays the drawing's lines over the model's colours, "model" enlarges the
-            model's picture.
-        overwrite: colour again what is done, and replace files that were not made here.
-    """
-
-    sampler: str | None = None
-    steps: int | None = None
-    grid_steps: int | None = None
-    checkpoint: str = "newest"
-    seed: int = 0
-    variants: int = 1
-    invert: str = "auto"
-    lines: str = "keep"
-    overwrite: bool = False
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What became of a sketch.
-
-    Attributes:
-        item: the sketch and its reference.
-        status: "done", "skipped" (it was done before) or "failed".
-        reason: why it failed.
-        results: the files of its variants.
-        records: how each of them is made.
-        seconds: spent on it by this call.
-    """
-
-    item: sketch_pairs.Item
-    status: str = "skipped"
-    reason: str = ""
-    results: list[pathlib.Path] = dataclasses.field(default_factory=list)
-    records: list[colorize_files.Record] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
-
-    def fail(self, reason: object) -> None:
-        """Marks it as failed and says so."""
-        self.status, self.reason = "failed", " ".join(str(reason).split()) or repr(reason)
-        progress.say(f"colorize: {self.item.name} failed: {self.reason}")
 
 
 class _Inputs(NamedTuple):
     """A picture to make: its outcome and variant, and what the model and the result need."""
 
-    outcome: Outcome
+    outcome: colorize_jobs.Outcome
     variant: int
     lines: PIL.Image.Image
     sketch: np.ndarray  # [S, S, 1]
@@ -96,7 +38,7 @@ def colorize(
     workdir: pathlib.Path,
     items: Sequence[sketch_pairs.Item],
     out: pathlib.Path,
-    settings: Settings = Settings(),
+    settings: colorize_jobs.Settings,
 ) -> dict[str, Any]:
     """Colours every sketch; what cannot be coloured does not stop the others.
 
@@ -118,8 +60,8 @@ def colorize(
     _make_writable(out)
     mesh = sharding.data_mesh(jax.devices()[: max(1, len(items) * settings.variants)])
     step, params = evaluate.trained_params(config, workdir, mesh)
-    model = _model_record(config, workdir, step, settings)
-    outcomes = _plan(items, out, model, settings)
+    model = colorize_jobs.model_record(config, workdir, step, settings)
+    outcomes = colorize_jobs.plan(items, out, model, settings)
     todo = [
         (outcome, variant)
         for outcome in outcomes
@@ -132,21 +74,37 @@ def colorize(
         batch_size = -(-min(config.eval.batch_size, len(todo)) // mesh.size) * mesh.size
         colour = _compile(config, workdir, params, batch_size, mesh)
         _colour_all(colour, _read_all(todo, config, settings), len(todo), batch_size, settings)
-    shown = [o for o in outcomes if o.status != "failed" and o.item.reference is not None]
-    sheets = colorize_files.save_contact_sheets(
-        out, [(o.item.sketch, o.item.reference or o.item.sketch, o.results) for o in shown]
+    sheets = _save_contact_sheets(outcomes, out)
+    counts = collections.Counter(outcome.status for outcome in outcomes)
+    progress.say(
+        f"colorize: {counts['done']} coloured, {counts['skipped']} skipped since they were done, "
+        f"{counts['failed']} failed; results are in {out}"
     )
-    _say_what_was_done(outcomes, out)
     return {
         "run": str(workdir),
         "out": str(out),
         "model": model,
         "contact_sheets": [sketch_pairs.readable(path) for path in sheets],
-        "items": [_as_json(outcome) for outcome in outcomes],
+        "items": [colorize_jobs.as_json(outcome) for outcome in outcomes],
     }
 
 
-def _config(workdir: pathlib.Path, settings: Settings) -> ml_collections.ConfigDict:
+def _save_contact_sheets(
+    outcomes: Sequence[colorize_jobs.Outcome], out: pathlib.Path
+) -> list[pathlib.Path]:
+    rows = [
+        (outcome.item.sketch, outcome.item.reference, outcome.results)
+        for outcome in outcomes
+        if outcome.status != "failed" and outcome.item.reference is not None
+    ]
+    try:
+        return colorize_files.save_contact_sheets(out, rows)
+    except OSError as error:
+        progress.say(f"colorize: the contact sheet cannot be written: {error}")
+        return []
+
+
+def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_collections.ConfigDict:
     """Returns the run's config with the settings in its `eval`."""
     config = run.load_config(workdir)
     evaluation = config.eval
@@ -176,67 +134,10 @@ def _make_writable(out: pathlib.Path) -> None:
         raise OSError(f"--out={out} cannot be written to: {error.strerror}") from error
 
 
-def _model_record(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int, settings: Settings
-) -> colorize_files.Record:
-    """Returns all that decides how a result looks, apart from its own two pictures."""
-    parts = components.as_json(config)
-    evaluation = parts.pop("eval")
-    calibration = workdir / calibrate.RESULT
-    if calibration.exists():
-        parts["calibration"] = colorize_files.digest(calibration)
-    run_digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return {
-        "run": run_digest,
-        "checkpoint_step": step,
-        **{name: evaluation[name] for name in ("sampler", "sampler_steps", "grid_steps", "churn")},
-        **{name: getattr(settings, name) for name in ("seed", "invert", "lines")},
-    }
-
-
-def _plan(
-    items: Sequence[sketch_pairs.Item],
-    out: pathlib.Path,
-    model: colorize_files.Record,
-    settings: Settings,
-) -> list[Outcome]:
-    """Decides which files are made, and refuses what would destroy others."""
-    inputs = {path.resolve() for item in items for path in (item.sketch, item.reference) if path}
-    taken: dict[pathlib.Path, str] = {
-        colorize_files.result_path(out, colorize_files.CONTACT_SHEET, 0): "the contact sheet"
-    }
-    outcomes = []
-    for item in items:
-        outcome = Outcome(item)
-        outcomes.append(outcome)
-        if item.reference is None:
-            outcome.fail(item.problem)
-            continue
-        try:
-            pair = {
-                "sketch": colorize_files.digest(item.sketch),
-                "reference": colorize_files.digest(item.reference),
-            }
-        except OSError as error:
-            outcome.fail(f"{error.filename} cannot be read: {error.strerror}")
-            continue
-        for variant in range(settings.variants):
-            path = colorize_files.result_path(out, item.name, variant)
-            outcome.results.append(path)
-            outcome.records.append({**model, **pair, "variant": variant})
-            is_ours = not path.exists() or colorize_files.read_record(path) is not None
-            if path in taken:
-                outcome.fail(f"{path.name} is also the file of {taken[path]}; rename one of them")
-            elif path.resolve() in inputs:
-                outcome.fail(f"{path.name} is an input itself; name another --out")
-            elif not (is_ours or settings.overwrite):
-                outcome.fail(f"{path} was not made by this program; --overwrite would replace it")
-            taken.setdefault(path, item.name)
-    return outcomes
-
-
 def _read_all(
-    todo: Sequence[tuple[Outcome, int]], config: ml_collections.ConfigDict, settings: Settings
+    todo: Sequence[tuple[colorize_jobs.Outcome, int]],
+    config: ml_collections.ConfigDict,
+    settings: colorize_jobs.Settings,
 ) -> Iterator[_Inputs]:
     """Yields what can be read; each file is read once for all variants."""
     last, inputs = None, None
@@ -250,7 +151,9 @@ def _read_all(
 
 
 def _read(
-    outcome: Outcome, config: ml_collections.ConfigDict, settings: Settings
+    outcome: colorize_jobs.Outcome,
+    config: ml_collections.ConfigDict,
+    settings: colorize_jobs.Settings,
 ) -> _Inputs | None:
     """Reads and cleans a sketch and its reference; None where that fails."""
     sizes = config.data.condition_size, config.data.image_size
@@ -316,10 +219,11 @@ def _compile(
         in_shardings=(everywhere, split, split, split),
         out_shardings=split,
     )
-    shapes = [((batch_size, 3), jnp.uint32)]
-    shapes += [((batch_size, size, size, channels), jnp.float32) for channels in (1, 3)]
-    example = [jax.ShapeDtypeStruct(*shape) for shape in shapes]
-    compiled = jitted.lower(params, *example).compile()
+    seeds = jax.ShapeDtypeStruct((batch_size, 3), jnp.uint32)
+    sketch, reference = (
+        jax.ShapeDtypeStruct((batch_size, size, size, channels), jnp.float32) for channels in (1, 3)
+    )
+    compiled = jitted.lower(params, seeds, sketch, reference).compile()
 
     def colour(*batch: np.ndarray) -> np.ndarray:
         return np.asarray(compiled(params, *jax.device_put(batch, split)))
@@ -332,7 +236,7 @@ def _colour_all(
     inputs: Iterator[_Inputs],
     count: int,
     batch_size: int,
-    settings: Settings,
+    settings: colorize_jobs.Settings,
 ) -> None:
     """Colours and writes batch by batch, all of one size."""
     with progress.Progress("colorize", count, unit="picture") as bar:
@@ -358,7 +262,7 @@ def _seeds(part: _Inputs, seed: int) -> tuple[int, int, int]:
     return seed, int(content[:8], 16), part.variant
 
 
-def _write(part: _Inputs, coloured: np.ndarray, settings: Settings) -> None:
+def _write(part: _Inputs, coloured: np.ndarray, settings: colorize_jobs.Settings) -> None:
     """Brings a result to the drawing's size and saves it."""
     outcome, variant = part.outcome, part.variant
     if settings.lines == "keep":
@@ -372,26 +276,3 @@ def _write(part: _Inputs, coloured: np.ndarray, settings: Settings) -> None:
         outcome.fail(f"{outcome.results[variant]} cannot be written: {error.strerror or error}")
     if outcome.status != "failed":
         outcome.status = "done"
-
-
-def _say_what_was_done(outcomes: Sequence[Outcome], out: pathlib.Path) -> None:
-    counts = {"done": 0, "skipped": 0, "failed": 0}
-    for outcome in outcomes:
-        counts[outcome.status] += 1
-    progress.say(
-        f"colorize: {counts['done']} coloured, {counts['skipped']} skipped since they were done, "
-        f"{counts['failed']} failed; results are in {out}"
-    )
-
-
-def _as_json(outcome: Outcome) -> dict[str, Any]:
-    item = outcome.item
-    return {
-        "name": item.name,
-        "sketch": sketch_pairs.readable(item.sketch),
-        "reference": sketch_pairs.readable(item.reference) if item.reference else None,
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "results": [sketch_pairs.readable(path) for path in outcome.results],
-        "seconds": round(outcome.seconds, 3),
-    }

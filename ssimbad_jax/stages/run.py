@@ -81,7 +81,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise validation.ConfigError(
-            f"{path} is not the config of a run ({reason}); restore it from a copy, or name another run"
+            f"{path} is not the config of a run: {reason}; restore it, or name another run"
         ) from error
     return config
 
