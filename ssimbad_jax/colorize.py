@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 
@@ -36,7 +36,7 @@ flags.DEFINE_integer("variants", 1, "Pictures of each sketch, from different noi
 flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0, upper_bound=validation.MAX_SEED)
 flags.DEFINE_enum("sampler", None, validation.CHOICES["eval.sampler"], "By default the run's.")
 flags.DEFINE_integer("steps", None, "Of the sampler; by default the run's.", lower_bound=1)
-_GRIDflags.DEFINE_integer(
+flags.DEFINE_integer(
     "grid_steps", None, "Walk a sub-grid of a grid this long; 0: a fresh grid.", lower_bound=0
 )
 flags.DEFINE_enum("checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run.")
@@ -68,8 +68,9 @@ def main(argv: Sequence[str]) -> None:
     del argv
     logging.set_verbosity(logging.ERROR)
     out = pathlib.Path(_OUT.value).expanduser()
-    fields = dataclasses.fields(colorize_jobs.Settings)
-    settings = colorize_jobs.Settings(**{f.name: flags.FLAGS[f.name].value for f in fields})
+    names = [field.name for field in dataclasses.fields(colorize_jobs.Settings)]
+    given: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+    settings = colorize_jobs.Settings(**given)
     report_file = pathlib.Path(_JSON.value).expanduser() if _JSON.value else None
     if report_file is not None and not report_file.parent.is_dir():
         _refuse(f"--json={report_file} is in no folder; make {report_file.parent}")
