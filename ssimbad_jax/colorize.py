@@ -60,7 +60,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             raise flags.Error(f"unexpected argument {remaining[1]!r}; flags start with --")
         return remaining
     except flags.Error as error:
-        _refuse(error)
+        _refuse("; ".join(str(error).splitlines()))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -6,6 +6,9 @@ lines of the result, and the model's, where the lines are drawn by the very filt
 of training (`ssimbad_jax.data.sketch`), so that width and darkness are the ones the model knows.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
@@ -84,9 +87,14 @@ def model_sketch(lines: PIL.Image.Image, condition_size: int, image_size: int) -
     )
     # Thin lines of a large scan are pale when resized: stretch them once more.
     stretched = _stretched(np.asarray(square, np.float32) / 255)
-    picture = conditions.from_uint8(jnp.asarray(stretched.convert("RGB")))[None]
-    drawn = sketch.xdog(picture, jnp.full((1,), _SIGMA))
-    return np.asarray(conditions.resize(drawn, image_size))[0]
+    return np.asarray(_drawn(np.asarray(stretched.convert("RGB")), image_size))
+
+
+@functools.partial(jax.jit, static_argnames="image_size")
+def _drawn(square: jax.Array, image_size: int) -> jax.Array:
+    """Draws uint8 `[S, S, 3]` as training does."""
+    picture = conditions.from_uint8(square)[None]
+    return conditions.resize(sketch.xdog(picture, jnp.full((1,), _SIGMA)), image_size)[0]
 
 
 def padded_to_square(lines: PIL.Image.Image) -> PIL.Image.Image:
