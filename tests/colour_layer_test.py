@@ -42,7 +42,7 @@ def test_lines_stay_as_sharp_as_they_were_drawn():
 
 
 def test_colours_do_not_cross_a_line():
-    """The model's pixels are 20 wide; 8 pixels beside the line there is little of the other side."""
+    """Eight pixels beside it there is little of the other side; the model's pixels are 20 wide."""
     result = np.asarray(colour_layer.colour_lines(_lines(at=160), _halves(), _PAPER), int)
     open_paper = np.asarray(colour_layer.colour_lines(_lines(), _halves(), _PAPER), int)
     for column, colour in ((152, _RED), (168, _BLUE)):
