@@ -6,8 +6,8 @@
 several times. One reference is for all sketches; several are paired with them by name. Results have
 the sketches' own size. What is done already is skipped.
 
-Exit status: 0 everything is done; 1 some failed and the others are done; 2 bad usage or a run that
-cannot be used, and nothing was done.
+Exit status: 0 everything is done; 1 some failed and the others are done; 2 bad usage, or a run that
+cannot be used.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import jax
 from absl import app, flags, logging
 
 from ssimbad_jax.data import line_art, picture_folder, sketch_pairs
@@ -42,6 +43,7 @@ flags.DEFINE_integer(
 flags.DEFINE_enum("checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run.")
 flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper.")
 flags.DEFINE_enum("lines", "keep", colorize_jobs.LINES, "The drawing's own, or the model's.")
+flags.DEFINE_integer("batch_size", None, "Sampled at once; by default the run's.", lower_bound=1)
 flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
 
 SOME_FAILED, BAD_USAGE = 1, 2
@@ -85,6 +87,10 @@ def main(argv: Sequence[str]) -> None:
             colorize_files.save_report(report_file, {**report, "unused_references": unused})
     except (ValueError, OSError) as error:
         _refuse(error)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _refuse("the memory of the device is too small; lower --batch_size")
     sys.exit(SOME_FAILED if any(item["status"] == "failed" for item in report["items"]) else 0)
 
 

@@ -76,7 +76,7 @@ def find(
     return items, [readable(found.path) for found in found_references if found.path not in used]
 
 
-def readable(path: pathlib.Path) -> str:
+def readable(path: str | pathlib.Path) -> str:
     """Returns a path that can be printed, even where the disk's names are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

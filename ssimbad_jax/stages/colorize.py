@@ -1,10 +1,13 @@
 """Colouring one's own sketches: drawings and references in, pictures of the drawings' size out.
 
-checkpoints/pretrain + sketches + references -> NAME.png, NAME.2.png, ..., contact_sheet.png
+    checkpoints/pretrain + sketches + references -> NAME.png, NAME.2.png, ..., contact_sheet.png
+
+Each PNG carries a record of how it was made, by which the next call knows what is done.
 """
 
 import collections
 import itertools
+import math
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +61,8 @@ def colorize(
     """
     config = _config(workdir, settings)
     _make_writable(out)
-    mesh = sharding.data_mesh(jax.devices()[: max(1, len(items) * settings.variants)])
+    at_once = min(settings.batch_size or config.eval.batch_size, len(items) * settings.variants)
+    mesh = sharding.data_mesh(jax.devices()[: max(1, at_once)])
     step, params = evaluate.trained_params(config, workdir, mesh)
     model = colorize_jobs.model_record(config, workdir, step, settings)
     outcomes = colorize_jobs.plan(items, out, model, settings)
@@ -71,7 +75,7 @@ def colorize(
         or colorize_files.read_record(outcome.results[variant]) != outcome.records[variant]
     ]
     if todo:
-        batch_size = -(-min(config.eval.batch_size, len(todo)) // mesh.size) * mesh.size
+        batch_size = math.ceil(min(at_once, len(todo)) / mesh.size) * mesh.size
         colour = _compile(config, workdir, params, batch_size, mesh)
         _colour_all(colour, _read_all(todo, config, settings), len(todo), batch_size, settings)
     sheets = _save_contact_sheets(outcomes, out)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -71,7 +72,7 @@ def save_contact_sheets(
         rows: files of the sketch, the reference, and the results with all variants.
     """
     pages = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
-    paths = [result_path(out, CONTACT_SHEET, number) for number in range(len(pages))]
+    paths = contact_sheet_paths(out, len(rows))
     for path, page in zip(paths, pages, strict=True):
         columns = [
             _cells(sketch for sketch, _, _ in page),
@@ -82,6 +83,11 @@ def save_contact_sheets(
         names = ["result"] if variants == 1 else [f"result {i + 1}" for i in range(variants)]
         pictures.save_grid(path, columns, titles=["sketch", "reference", *names])
     return paths
+
+
+def contact_sheet_paths(out: pathlib.Path, rows: int) -> list[pathlib.Path]:
+    """Returns the files of the contact sheets of so many sketches."""
+    return [result_path(out, CONTACT_SHEET, page) for page in range(math.ceil(rows / _ROWS))]
 
 
 def result_path(out: pathlib.Path, name: str, variant: int) -> pathlib.Path:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -30,6 +30,7 @@ class Settings:
         invert: white lines on black paper: "yes", "no", or "auto" to look.
         lines: "keep" lays the drawing's lines over the model's colours, "model" enlarges the
             model's picture.
+        batch_size: pictures sampled at once.
         overwrite: colour again what is done, and replace files that were not made here.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     variants: int = 1
     invert: str = "auto"
     lines: str = "keep"
+    batch_size: int | None = None
     overwrite: bool = False
 
 
@@ -96,9 +98,8 @@ def plan(
 ) -> list[Outcome]:
     """Decides which files are made, and refuses what would destroy others."""
     inputs = {path.resolve() for item in items for path in (item.sketch, item.reference) if path}
-    taken: dict[pathlib.Path, str] = {
-        colorize_files.result_path(out, colorize_files.CONTACT_SHEET, 0): "the contact sheet"
-    }
+    pages = colorize_files.contact_sheet_paths(out, len(items))
+    taken = dict.fromkeys(pages, "the contact sheet")
     outcomes = []
     for item in items:
         outcome = Outcome(item)
@@ -112,21 +113,33 @@ def plan(
                 "reference": colorize_files.digest(item.reference),
             }
         except OSError as error:
-            outcome.fail(f"{error.filename} cannot be read: {error.strerror}")
+            outcome.fail(f"{sketch_pairs.readable(error.filename)}: {error.strerror}")
             continue
         for variant in range(settings.variants):
             path = colorize_files.result_path(out, item.name, variant)
             outcome.results.append(path)
             outcome.records.append({**model, **pair, "variant": variant})
-            is_ours = not path.exists() or colorize_files.read_record(path) is not None
-            if path in taken:
-                outcome.fail(f"{path.name} is also the file of {taken[path]}; rename one of them")
-            elif path.resolve() in inputs:
-                outcome.fail(f"{path.name} is an input itself; name another --out")
-            elif not (is_ours or settings.overwrite):
-                outcome.fail(f"{path} was not made by this program; --overwrite would replace it")
-            taken.setdefault(path, item.name)
+        problems = (_problem(path, taken, inputs, settings) for path in outcome.results)
+        if problem := next(filter(None, problems), ""):
+            outcome.fail(problem)
+        taken.update(dict.fromkeys(outcome.results, item.name))
     return outcomes
+
+
+def _problem(
+    path: pathlib.Path,
+    taken: Mapping[pathlib.Path, str],
+    inputs: Collection[pathlib.Path],
+    settings: Settings,
+) -> str:
+    """Returns why a result cannot be written to a path; empty if it can."""
+    if path in taken:
+        return f"{path.name} is also the file of {taken[path]}; rename one of them"
+    if path.resolve() in inputs:
+        return f"{path.name} is an input itself; name another --out"
+    if path.exists() and not settings.overwrite and colorize_files.read_record(path) is None:
+        return f"{path} was not made by this program; --overwrite would replace it"
+    return ""
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -138,6 +151,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "reference": sketch_pairs.readable(item.reference) if item.reference else None,
         "status": outcome.status,
         "reason": outcome.reason,
-        "results": [sketch_pairs.readable(path) for path in outcome.results],
+        "results": [
+            sketch_pairs.readable(path) for path in outcome.results if outcome.status != "failed"
+        ],
         "seconds": round(outcome.seconds, 3),
     }
