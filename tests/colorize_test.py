@@ -122,8 +122,8 @@ def test_the_model_is_shown_the_cleaned_sketch_and_the_reference(finished_run, i
     shutil.rmtree(inputs / "sketches" / "sub")
     _colorize(workdir, inputs, tmp_path / "out", lines="model", seed=3)
     path = inputs / "sketches" / "a.png"
-    lines = line_art.clean(picture_file.read_rgb(path))
-    sketch = line_art.model_sketch(lines, config.data.condition_size, config.data.image_size)
+    flat = line_art.flatten(picture_file.read_rgb(path))
+    sketch = line_art.model_sketch(flat, config.data.condition_size, config.data.image_size)
     reference = picture_file.read_rgb(inputs / "references" / "r.png")
     square = np.asarray(reference.resize((32, 32), PIL.Image.Resampling.LANCZOS))
     square = conditions.resize(conditions.from_uint8(jax.numpy.asarray(square))[None], 16)

@@ -34,6 +34,10 @@ PAPERS = {
 }
 
 
+def _clean(drawing, inverted=False):
+    return line_art.line_layer(line_art.flatten(drawing, inverted))
+
+
 def _ink(lines):
     return np.asarray(lines) < 128
 
@@ -42,7 +46,7 @@ def _ink(lines):
 def test_the_lines_are_the_same_on_every_paper(paper):
     drawing = drawings.picture(PAPERS[paper])
     assert not line_art.is_light_on_dark(drawing)
-    lines = line_art.clean(drawing)
+    lines = _clean(drawing)
     assert lines.mode == "L"
     assert lines.size == drawing.size
     ink, expected = _ink(lines), _ink(drawings.face())
@@ -56,7 +60,7 @@ def test_white_on_black_is_noticed_and_inverted(paper):
     """Chalk on a board, lit like the papers."""
     drawing = drawings.picture(0.05 + 0.4 * (PAPERS[paper].max() - PAPERS[paper]))
     assert line_art.is_light_on_dark(drawing)
-    ink, expected = _ink(line_art.clean(drawing, inverted=True)), _ink(drawings.face())
+    ink, expected = _ink(_clean(drawing, inverted=True)), _ink(drawings.face())
     assert (ink & expected).sum() > 0.8 * (ink | expected).sum()
 
 
@@ -67,7 +71,7 @@ def test_a_dark_photograph_is_not_taken_for_white_on_black():
 def test_filled_areas_stay_dark():
     drawing = drawings.face()
     PIL.ImageDraw.Draw(drawing).rectangle([10, 5, 110, 50], fill=0)
-    lines = np.asarray(line_art.clean(drawing.convert("RGB")))
+    lines = np.asarray(_clean(drawing.convert("RGB")))
     assert lines[8:48, 13:107].mean() < 25
 
 
@@ -76,12 +80,12 @@ def test_filled_areas_stay_dark():
 def test_blank_paper_is_refused(level, grain):
     noise = grain * np.random.default_rng(1).standard_normal((200, 150, 1))
     with pytest.raises(line_art.BlankError, match="blank"):
-        line_art.clean(drawings.picture(level * (1 + noise).repeat(3, axis=-1)))
+        _clean(drawings.picture(level * (1 + noise).repeat(3, axis=-1)))
 
 
 def test_tiny_drawings_are_refused():
     with pytest.raises(ValueError, match=r"100 x 15 pixels; 16 are needed"):
-        line_art.clean(PIL.Image.new("RGB", (100, 15), "white"))
+        _clean(PIL.Image.new("RGB", (100, 15), "white"))
 
 
 def test_a_drawing_like_a_sketch_of_training_becomes_that_sketch():
@@ -94,7 +98,7 @@ def test_a_drawing_like_a_sketch_of_training_becomes_that_sketch():
     for drawn, trained in zip(np.asarray(sketches), expected, strict=True):
         on_paper = drawings.picture(np.repeat(0.5 + 0.1 * drawn, 3, axis=-1))
         scan = on_paper.resize((700, 700), PIL.Image.Resampling.BICUBIC)
-        cleaned = line_art.model_sketch(line_art.clean(scan), 128, 32)
+        cleaned = line_art.model_sketch(line_art.flatten(scan), 128, 32)
         assert cleaned.shape == (32, 32, 1)
         assert cleaned.dtype == np.float32
         assert np.corrcoef(cleaned.ravel(), trained.ravel())[0, 1] > 0.9
@@ -105,7 +109,7 @@ def test_a_drawing_like_a_sketch_of_training_becomes_that_sketch():
 def test_the_size_of_a_scan_does_not_matter():
     small, large = (
         line_art.model_sketch(
-            line_art.clean(drawings.face(120 * n, 160 * n, 2 * n).convert("RGB")), 128, 32
+            line_art.flatten(drawings.face(120 * n, 160 * n, 2 * n).convert("RGB")), 128, 32
         )
         for n in (1, 4)
     )
@@ -114,14 +118,14 @@ def test_the_size_of_a_scan_does_not_matter():
 
 def test_thin_lines_of_a_large_scan_are_not_lost():
     """A pixel of 800 is a sixth of a pixel where these sketches are drawn."""
-    thin, usual = (line_art.clean(drawings.face(600, 800, n).convert("RGB")) for n in (1, 6))
+    thin, usual = (line_art.flatten(drawings.face(600, 800, n).convert("RGB")) for n in (1, 6))
     ink = [np.mean(line_art.model_sketch(lines, 128, 128) < 0) for lines in (thin, usual)]
     assert ink[0] > 0.7 * ink[1]
 
 
 @pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200)])
 def test_drawings_are_padded_with_paper(width, height):
-    lines = line_art.clean(drawings.face(width, height).convert("RGB"))
+    lines = line_art.flatten(drawings.face(width, height).convert("RGB"))
     drawn = line_art.model_sketch(lines, 128, 32)[..., 0]
     if width > height:
         drawn = drawn.T
@@ -131,15 +135,15 @@ def test_drawings_are_padded_with_paper(width, height):
 
 
 def test_a_speck_that_vanishes_is_no_drawing():
-    page = PIL.Image.new("L", (3000, 3000), 255)
-    PIL.ImageDraw.Draw(page).line([1500, 1500, 1500, 1502], fill=0, width=3)
+    page = PIL.Image.new("RGB", (3000, 3000), "white")
+    PIL.ImageDraw.Draw(page).line([1500, 1500, 1500, 1502], fill="black", width=3)
     with pytest.raises(line_art.BlankError):
-        line_art.model_sketch(page, 64, 32)
+        line_art.model_sketch(line_art.flatten(page), 64, 32)
 
 
 def test_cleaning_is_not_random():
     """The same drawing is always the same sketch."""
-    lines = line_art.clean(drawings.face().convert("RGB"))
+    lines = line_art.flatten(drawings.face().convert("RGB"))
     first, second = (line_art.model_sketch(lines, 128, 32) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.abs(first).max() <= 1 + 1e-6

@@ -7,6 +7,7 @@ of training (`ssimbad_jax.data.sketch`), so that width and darkness are the ones
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,9 @@ SMALLEST_SIDE = 16  # pixels
 _MAP_SIZE = 256  # pixels, longer side, of the map of the paper's brightness
 _WIDEST_INK = 1 / 10  # of the map; wider dark areas are taken for paper in the shade ...
 _DARKEST_SHADE = 0.5  # ... unless they are darker than this share of the paper's median
-_PAPER_GRAIN = 4.0  # standard deviations of the grain that still count as paper
-_LEAST_GRAIN = 0.03  # of the paper's brightness
+_MEASURED_SIDE = 1024  # pixels, longer side, that paper and ink are measured on
+_PAPER_GRAIN = 3.0  # standard deviations of the grain that still count as paper
+_LEAST_GRAIN, _MOST_GRAIN = 0.03, 0.2  # of the paper's brightness
 _BLACK = 5  # percentile of the ink that becomes black
 _LEAST_CONTRAST = 0.06  # of the paper's brightness, between it and the lines
 _LEAST_INK = 2e-4  # share of the pixels
@@ -44,18 +46,17 @@ def is_light_on_dark(drawing: PIL.Image.Image) -> bool:
     return median < 0.5 and float(grey.mean()) > median
 
 
-def clean(drawing: PIL.Image.Image, inverted: bool = False) -> PIL.Image.Image:
-    """Returns the lines alone: white paper, evenly lit, and lines stretched to black.
+def flatten(drawing: PIL.Image.Image, inverted: bool = False) -> PIL.Image.Image:
+    """Divides a drawing by its paper, so that tint and uneven light are gone.
 
     Args:
         drawing: RGB, upright, of any size; see `picture_file.read_rgb`.
         inverted: the lines are lighter than the paper.
 
     Returns:
-        8-bit grey, of the drawing's size: 255 on paper, 0 on the darkest lines.
+        Mode "F", of the drawing's size: about 1 on paper, less on lines.
 
     Raises:
-        BlankError: the drawing has no lines.
         ValueError: it is smaller than `SMALLEST_SIDE`.
     """
     if min(drawing.size) < SMALLEST_SIDE:
@@ -65,14 +66,29 @@ def clean(drawing: PIL.Image.Image, inverted: bool = False) -> PIL.Image.Image:
     grey = _grey(drawing)
     if inverted:
         grey = 1 - grey
-    return _stretched(grey / _paper(grey))
+    return PIL.Image.fromarray(grey / _paper(grey))
 
 
-def model_sketch(lines: PIL.Image.Image, condition_size: int, image_size: int) -> np.ndarray:
-    """Draws cleaned lines as training did: XDoG at `condition_size`, then resized.
+def line_layer(flat: PIL.Image.Image) -> PIL.Image.Image:
+    """Returns the lines alone, stretched to black on white paper.
 
     Args:
-        lines: result of `clean`; what is not square is padded with paper.
+        flat: result of `flatten`.
+
+    Returns:
+        8-bit grey, of the drawing's size: 255 on paper, 0 on the darkest lines.
+
+    Raises:
+        BlankError: the drawing has no lines.
+    """
+    return _stretched(np.asarray(flat))
+
+
+def model_sketch(flat: PIL.Image.Image, condition_size: int, image_size: int) -> np.ndarray:
+    """Draws the lines as training did: XDoG at `condition_size`, then resized.
+
+    Args:
+        flat: result of `flatten`; what is not square is padded with paper.
         condition_size: pixels at which sketches of training are made.
         image_size: pixels of the model.
 
@@ -82,12 +98,13 @@ def model_sketch(lines: PIL.Image.Image, condition_size: int, image_size: int) -
     Raises:
         BlankError: at this size nothing is left of the lines.
     """
-    square = padded_to_square(lines).resize(
-        (condition_size, condition_size), PIL.Image.Resampling.LANCZOS
-    )
-    # Thin lines of a large scan are pale when resized: stretch them once more.
-    stretched = _stretched(np.asarray(square, np.float32) / 255)
-    return np.asarray(_drawn(np.asarray(stretched.convert("RGB")), image_size))
+    scale = condition_size / max(flat.size)
+    size = [max(1, round(side * scale)) for side in flat.size]
+    # Resized before they are stretched: the grain of the paper is averaged away, and lines that
+    # are thin for a large scan, and pale when resized, are as black as others.
+    small = flat.resize((size[0], size[1]), PIL.Image.Resampling.LANCZOS)
+    square = padded_to_square(_stretched(np.asarray(small)))
+    return np.asarray(_drawn(np.asarray(square.convert("RGB")), image_size))
 
 
 @functools.partial(jax.jit, static_argnames="image_size")
@@ -135,11 +152,13 @@ def _paper(grey: np.ndarray) -> np.ndarray:
 
 def _stretched(level: np.ndarray) -> PIL.Image.Image:
     """Maps paper, which is near 1, to white, and the darkest lines to black."""
-    middle = float(np.median(level))
-    grain = 1.4826 * float(np.median(np.abs(level - middle)))  # standard deviation, robust
-    white = middle - max(_LEAST_GRAIN, min(_PAPER_GRAIN * grain, 0.2))
-    ink = level[level < white]
-    black = float(np.percentile(ink, _BLACK)) if ink.size >= _LEAST_INK * level.size else white
+    step = math.ceil(max(level.shape) / _MEASURED_SIDE)
+    measured = level[::step, ::step]
+    middle = float(np.median(measured))
+    grain = 1.4826 * float(np.median(np.abs(measured - middle)))  # standard deviation, robust
+    white = middle - max(_LEAST_GRAIN, min(_PAPER_GRAIN * grain, _MOST_GRAIN))
+    ink = measured[measured < white]
+    black = float(np.percentile(ink, _BLACK)) if ink.size >= _LEAST_INK * measured.size else white
     if white - black < _LEAST_CONTRAST:
         raise BlankError("it is blank: no lines stand out from the paper")
     stretched = np.clip((level - black) / (white - black), 0, 1)

@@ -172,8 +172,8 @@ def _read(
             progress.say(
                 f"colorize: {item.name} is light on dark and is inverted (--invert=no if not so)"
             )
-        lines = line_art.clean(drawing, inverted)
-        sketch = line_art.model_sketch(lines, *sizes)
+        flat = line_art.flatten(drawing, inverted)
+        lines, sketch = line_art.line_layer(flat), line_art.model_sketch(flat, *sizes)
         what = item.reference
         reference = _reference(picture_file.read_rgb(item.reference), *sizes)
     # A damaged picture can raise nearly anything out of its decoder.
