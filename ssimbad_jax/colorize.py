@@ -74,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
     given: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     settings = colorize_jobs.Settings(**given)
     report_file = pathlib.Path(_JSON.value).expanduser() if _JSON.value else None
-    if report_file is not None and not report_file.parent.is_dir():
-        _refuse(f"--json={report_file} is in no folder; make {report_file.parent}")
     try:
+        if report_file is not None:
+            report_file.parent.mkdir(parents=True, exist_ok=True)
         items, unused = sketch_pairs.find(_SKETCH.value, _REFERENCE.value, out)
         if len(items) * settings.variants > 1:
             sharding.use_every_core_as_a_device([])

@@ -216,26 +216,6 @@ def test_files_that_were_not_made_here_are_kept(finished_run, inputs):
 
 
 @pytest.mark.usefixtures("grey_paint")
-def test_results_that_would_overwrite_each_other_are_refused(finished_run, inputs):
-    drawings.face().save(inputs / "sketches" / "a.2.png")
-    drawings.face().save(inputs / "sketches" / "contact_sheet.png")
-    items = _colorize(finished_run.workdir, inputs, inputs / "out", variants=2)
-    assert items["a"]["status"] == "failed" or items["a.2"]["status"] == "failed"
-    assert "is also the file of the contact sheet" in items["contact_sheet"]["reason"]
-
-
-@pytest.mark.usefixtures("grey_paint")
-def test_inputs_are_never_overwritten(finished_run, inputs):
-    sketch = inputs / "sketches" / "b.png"
-    before = sketch.read_bytes()
-    items = [sketch_pairs.Item("b", sketch, inputs / "references" / "r.png")]
-    settings = colorize_jobs.Settings(overwrite=True)
-    report = colorize.colorize(finished_run.workdir, items, inputs / "sketches", settings)
-    assert "is an input itself; name another --out" in report["items"][0]["reason"]
-    assert sketch.read_bytes() == before
-
-
-@pytest.mark.usefixtures("grey_paint")
 def test_photographs_are_turned_and_white_on_black_is_inverted(finished_run, inputs, capsys):
     shutil.rmtree(inputs / "sketches" / "sub")
     exif = PIL.Image.Exif()

@@ -12,6 +12,9 @@ from ssimbad_jax.data import conditions, line_art, sketch
 from ssimbad_jax.data.toy_faces import drawing as toy_drawing
 from tests import drawings
 
+# Compiling takes most of the time.
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 _PLAIN = drawings.pixels(drawings.face())
 _GENERATOR = np.random.default_rng(0)
 
