@@ -275,7 +275,11 @@ def test_the_settings_reach_the_sampler(finished_run):
 
 
 def _start(*flags):
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    compiled_as_here = {
+        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+    environment = {**os.environ, **compiled_as_here, "JAX_NUM_CPU_DEVICES": "1"}
     command = [sys.executable, "-m", "ssimbad_jax.colorize", *map(str, flags)]
     return subprocess.Popen(
         command,

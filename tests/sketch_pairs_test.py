@@ -129,10 +129,14 @@ def test_sketches_below_the_references_are_no_references(tree):
 
 def test_sketches_cannot_be_their_own_references(tree):
     tree("s/a.png", "s/b.png")
-    with pytest.raises(ValueError, match="--reference=s names the sketches themselves"):
-        _find("s", "s")
-    items, _ = _find("s", "s/a.png")
-    assert [item.problem for item in items] == ["its reference is the sketch itself", ""]
+    for sketches in ("s", "s/a.png", "s/*.png"):
+        with pytest.raises(ValueError, match="--reference=s names the sketches themselves"):
+            _find(sketches, "s")
+
+
+def test_a_reference_among_the_sketches_is_none_of_them(tree):
+    tree("s/a.png", "s/b.png", "s/c.png")
+    assert _pairs(_find("s", "s/a.png")[0]) == {"b": "s/a.png", "c": "s/a.png"}
 
 
 @pytest.mark.parametrize("given", ["s", "s/*.png"])

@@ -64,9 +64,10 @@ def find(
             raise ValueError(f"--out={out} is the folder of {pattern!r}; name another for results")
     found_sketches = _expand("sketch", sketches, [out, *map(_root, references)])
     found_references = _expand("reference", references, [out, *map(_root, sketches)])
-    if {found.path.resolve() for found in found_sketches} == {
-        found.path.resolve() for found in found_references
-    }:
+    # A reference that lies among the sketches is none of them.
+    colours = {found.path.resolve() for found in found_references}
+    found_sketches = [found for found in found_sketches if found.path.resolve() not in colours]
+    if not found_sketches:
         raise ValueError(
             f"--reference={','.join(references)} names the sketches themselves; "
             "name the pictures whose colours they should get"
@@ -95,14 +96,11 @@ def _pair(sketches: Sequence[_Found], references: Sequence[_Found]) -> list[Item
             partners = [references[0].path]
         else:
             partners = by_name[sketch.name] or by_file_name[_file_name(sketch)]
-        if len(partners) == 1:
-            problem = ""
-            if partners[0].resolve() == sketch.path.resolve():
-                problem = "its reference is the sketch itself"
-        elif partners:
+        problem = ""
+        if len(partners) > 1:
             listed = picture_folder.list_some([readable(path) for path in partners])
             problem = f"{len(partners)} references have its name: {listed}"
-        else:
+        elif not partners:
             problem = f"none of the {len(references)} references has its name"
         items.append(Item(name, sketch.path, None if problem else partners[0], problem))
     return items
