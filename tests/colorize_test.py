@@ -178,11 +178,12 @@ def test_a_failure_does_not_stop_the_others(finished_run, inputs, capsys):
     (sketches / "damaged.png").write_bytes((sketches / "a.png").read_bytes()[:200])
     (sketches / "empty.jpg").touch()
     (sketches / "broken_link.png").symlink_to(sketches / "nowhere.png")
+    (sketches / "circle.png").symlink_to(sketches / "circle.png")
     PIL.Image.new("L", (80, 80), 255).save(sketches / "blank.png")
     PIL.Image.new("L", (8, 80), 255).save(sketches / "narrow.png")
     items = _colorize(finished_run.workdir, inputs, inputs / "out")
     failed = {name for name, item in items.items() if item["status"] == "failed"}
-    assert failed == {"damaged", "empty", "broken_link", "blank", "narrow"}
+    assert failed == {"damaged", "empty", "broken_link", "circle", "blank", "narrow"}
     assert {items[name]["status"] for name in SIZES} == {"done"}
     output = capsys.readouterr().out
     for name in failed:
@@ -190,7 +191,7 @@ def test_a_failure_does_not_stop_the_others(finished_run, inputs, capsys):
         assert items[name]["reason"] in line
         assert f"{name}." in line
     assert "it is blank" in items["blank"]["reason"]
-    assert "3 coloured, 0 skipped since they were done, 5 failed" in output
+    assert "3 coloured, 0 skipped since they were done, 6 failed" in output
     assert not list((inputs / "out").rglob("*.part"))
 
 

@@ -60,13 +60,13 @@ def find(
         ValueError: the sketches are the references, or lie in the folder of the results.
     """
     for pattern in (*sketches, *references):
-        if _root(pattern).resolve() == out.resolve() and not _is_file(pattern):
+        if real_path(_root(pattern)) == real_path(out) and not _is_file(pattern):
             raise ValueError(f"--out={out} is the folder of {pattern!r}; name another for results")
     found_sketches = _expand("sketch", sketches, [out, *map(_root, references)])
     found_references = _expand("reference", references, [out, *map(_root, sketches)])
     # A reference that lies among the sketches is none of them.
-    colours = {found.path.resolve() for found in found_references}
-    found_sketches = [found for found in found_sketches if found.path.resolve() not in colours]
+    colours = {real_path(found.path) for found in found_references}
+    found_sketches = [found for found in found_sketches if real_path(found.path) not in colours]
     if not found_sketches:
         raise ValueError(
             f"--reference={','.join(references)} names the sketches themselves; "
@@ -80,6 +80,11 @@ def find(
 def readable(path: str | pathlib.Path) -> str:
     """Returns a path that can be printed, even where the disk's names are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def real_path(path: pathlib.Path) -> pathlib.Path:
+    """Returns where links lead; those that lead nowhere or in circles are no error."""
+    return pathlib.Path(os.path.realpath(path))
 
 
 def _pair(sketches: Sequence[_Found], references: Sequence[_Found]) -> list[Item]:
@@ -131,7 +136,7 @@ def _expand(flag: str, patterns: Sequence[str], elsewhere: Sequence[pathlib.Path
             name = readable(path.relative_to(root).with_suffix("")).replace(os.sep, "/")
             # Some systems store letters and their accents apart.
             name = unicodedata.normalize("NFC", name)
-            found.setdefault(path.resolve(), _Found(name, path))
+            found.setdefault(real_path(path), _Found(name, path))
     return list(found.values())
 
 
@@ -158,5 +163,5 @@ def _is_file(pattern: str) -> bool:
 
 
 def _is_below(path: pathlib.Path, folder: pathlib.Path) -> bool:
-    path, folder = path.resolve(), folder.resolve()
+    path, folder = real_path(path), real_path(folder)
     return path != folder and path.is_relative_to(folder)

@@ -97,7 +97,12 @@ def plan(
     settings: Settings,
 ) -> list[Outcome]:
     """Decides which files are made, and refuses what would destroy others."""
-    inputs = {path.resolve() for item in items for path in (item.sketch, item.reference) if path}
+    inputs = {
+        sketch_pairs.real_path(path)
+        for item in items
+        for path in (item.sketch, item.reference)
+        if path
+    }
     pages = colorize_files.contact_sheet_paths(out, len(items))
     taken = dict.fromkeys(pages, "the contact sheet")
     outcomes = []
@@ -135,7 +140,7 @@ def _problem(
     """Returns why a result cannot be written to a path; empty if it can."""
     if path in taken:
         return f"{path.name} is also the file of {taken[path]}; rename one of them"
-    if path.resolve() in inputs:
+    if sketch_pairs.real_path(path) in inputs:
         return f"{path.name} is an input itself; name another --out"
     if path.exists() and not settings.overwrite and colorize_files.read_record(path) is None:
         return f"{path} was not made by this program; --overwrite would replace it"
