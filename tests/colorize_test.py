@@ -130,7 +130,7 @@ def test_the_model_is_shown_the_cleaned_sketch_and_the_reference(finished_run, i
     key = jax.random.fold_in(jax.random.key(3), int(colorize_files.digest(path)[:8], 16))
     noise_key, _ = jax.random.split(jax.random.fold_in(key, 0))
     _, params = evaluate.trained_params(config, workdir, sharding.data_mesh(jax.devices()[:1]))
-    sample = components.sampler(config, components.noise_schedule(config, workdir))
+    sample = jax.jit(components.sampler(config, components.noise_schedule(config, workdir)))
     noise = jax.random.normal(noise_key, (1, 16, 16, 3))
     condition = np.concatenate([sketch[None], square], axis=-1)
     expected = np.asarray(conditions.to_uint8(sample(params, noise, condition, noise_key)))[0]
@@ -251,6 +251,14 @@ def test_a_missing_or_damaged_run_is_refused(finished_run, inputs, tmp_path):
     config["model"]["num_groups"] = 3
     (workdir / run.CONFIG).write_text(json.dumps(config))
     refused(workdir, validation.ConfigError, "model.num_groups is 3")
+
+
+def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_run, tmp_path):
+    config = json.loads((finished_run.workdir / run.CONFIG).read_text())
+    del config["train"]
+    (tmp_path / run.CONFIG).write_text(json.dumps(config))
+    loaded = run.load_config(tmp_path)
+    assert components.unet(loaded) == components.unet(finished_run.config)
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(finished_run, inputs):
