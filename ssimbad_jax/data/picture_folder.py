@@ -56,13 +56,18 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
     entries = []
     for split in given:
         top = directory / (split or "")
-        if not (files := _picture_files(top)):
+        if not (files := picture_files(top)):
             raise ValueError(f"no file below {str(top)!r} ends in {' '.join(SUFFIXES)}")
         entries += [Entry(_name(path, directory), path, split=split) for path in files]
     return entries
 
 
-def _picture_files(directory: pathlib.Path) -> list[pathlib.Path]:
+def picture_files(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Lists the files of a tree that end like pictures, sorted; hidden ones are passed over.
+
+    Raises:
+        ValueError: a folder of it cannot be searched.
+    """
     if not directory.is_dir():
         return []
     found: list[pathlib.Path] = []
@@ -103,7 +108,7 @@ def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
     """Lists one split of the paper's layout."""
     top = directory / f"{split}_data"
     pictures, sketches = (
-        {path.relative_to(top / kind): path for path in _picture_files(top / kind)}
+        {path.relative_to(top / kind): path for path in picture_files(top / kind)}
         for kind in ("reference", "sketch")
     )
     alone = [path for name, path in pictures.items() if name not in sketches]

@@ -63,7 +63,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """
     mesh = sharding.data_mesh()
     test_pairs = open_pairs(config)
-    step, params = _trained_params(config, workdir, mesh)
+    step, params = trained_params(config, workdir, mesh)
     methods = _methods(config, workdir)
     count = len(test_pairs.gt)
     results: score_files.Results = {
@@ -119,10 +119,15 @@ def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
     return made.first(config.eval.max_images)
 
 
-def _trained_params(
+def trained_params(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: jax.sharding.Mesh
 ) -> tuple[int, Any]:
-    """Returns the step and the averaged parameters of the checkpoint to score."""
+    """Returns the step and the averaged parameters of the checkpoint `eval.checkpoint`.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it does not fit the config.
+    """
     checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS, read_only=True)
     try:
         best = config.eval.checkpoint == "best"

@@ -10,6 +10,8 @@ import ml_collections
 from ssimbad_jax.stages import calibrate, components, evaluate, train, validation
 from ssimbad_jax.training import progress
 
+CONFIG = "config.json"
+
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
 
@@ -53,12 +55,36 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
     if "evaluate" in stages and config.eval.pairs:
         evaluate.open_pairs(config)  # a bad file is refused now, not after the training
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0 and ("train" in stages or not (workdir / "config.json").exists()):
-        (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
+    if jax.process_index() == 0 and ("train" in stages or not (workdir / CONFIG).exists()):
+        (workdir / CONFIG).write_text(json.dumps(components.as_json(config), indent=2))
     _say_what_data(config)
     for name, stage in STAGES.items():
         if name in stages:
             stage(config, workdir)
+
+
+def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+    """Returns the config that a run was made with, as its workdir keeps it.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        validation.ConfigError: the file is damaged, or the config cannot work.
+    """
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; name the --workdir of a finished run")
+    try:
+        config = ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        # Only what colouring needs: a run may be older than some fields of training.
+        validation.check_model(config)
+    except validation.ConfigError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise validation.ConfigError(
+            f"{path} is not the config of a run: {reason}; restore it, or name another run"
+        ) from error
+    return config
 
 
 def _say_what_data(config: ml_collections.ConfigDict) -> None:

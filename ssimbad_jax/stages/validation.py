@@ -113,6 +113,17 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
             )
 
 
+def check_model(config: ml_collections.ConfigDict) -> None:
+    """Checks the fields of a trained run that sampling needs.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    problems = [*_model(config), *_diffusion(config)]
+    if problems:
+        raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
+
+
 def _get(config: ml_collections.ConfigDict, field: str) -> Any:
     for part in field.split("."):
         config = config[part]
