@@ -10,7 +10,6 @@ from skimage import measure, metrics
 
 from ssimbad_jax.metrics import ms_ssim, ssim
 
-
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 measure_ms_ssim = jax.jit(ms_ssim.ms_ssim)
