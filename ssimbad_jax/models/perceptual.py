@@ -80,8 +80,9 @@ def lpips(net: str) -> ImageDistance:
 def vgg16_features(images: jax.Array) -> jax.Array:
     """Returns features of VGG16 for distances between sets of images.
 
-    The output of the third block (relu3_3), averaged over all positions: colours, textures and
-    strokes, in few enough dimensions for hundreds of images. Images are taken at their size.
+    The output of the third block (relu3_3), scaled at each position to unit mean square as LPIPS
+    does it, then averaged over all positions: colours, textures and strokes, in few enough
+    dimensions for hundreds of images. Images are taken at their size.
 
     Args:
         images: float [B, H, W, 3] in [0, 1], of 4 pixels or more a side.
@@ -99,10 +100,14 @@ def vgg16_features(images: jax.Array) -> jax.Array:
     if min(images.shape[1:3]) < 4:
         raise ValueError(f"VGG16 needs images of 4 pixels or more; got {images.shape}")
     shift, scale = (jnp.reshape(jnp.asarray(values), (1, 1, 1, 3)) for values in (_SHIFT, _SCALE))
-    scaled = (2 * images.astype(jnp.float32) - 1 - shift) / scale
+    x = (2 * images.astype(jnp.float32) - 1 - shift) / scale
     with _numerics():
-        outputs = models.VGG16().apply({"params": _params("vgg")["VGG16_0"]}, scaled)
-    return jnp.mean(outputs[_RELU3_3], axis=(1, 2))
+        outputs = models.VGG16().apply({"params": _params("vgg")["VGG16_0"]}, x)
+    # Otherwise a few channels with large values would make up all distances.
+    scaled = outputs[_RELU3_3] * jax.lax.rsqrt(
+        jnp.mean(outputs[_RELU3_3] ** 2, axis=-1, keepdims=True) + 1e-10
+    )
+    return jnp.mean(scaled, axis=(1, 2))
 
 
 def weights_of(content: bytes, digest: str, what: str) -> Any:
