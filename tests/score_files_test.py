@@ -36,7 +36,7 @@ def make_summary(results, seeds=(0,)):
     return {
         "seeds": list(seeds),
         "settings": list(pairs.SETTINGS),
-        "metrics": scores.descriptions(METRICS, 16),
+        "metrics": scores.descriptions(METRICS, 16, has_inception=False),
         "rows": score_files.rows(results, METRICS, len(seeds)),
         "notes": scores.notes(METRICS, COUNT, len(seeds), has_inception=False),
     }

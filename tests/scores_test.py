@@ -35,9 +35,12 @@ class SmallInception:
 def test_every_metric_is_described_and_computed_somewhere():
     computed = {*scores._PICTURE_SCORES, *scores._SET_SCORES}
     assert set(scores.METRICS) == computed
-    described = scores.descriptions(list(scores.METRICS), 64)
+    described = scores.descriptions(list(scores.METRICS), 64, has_inception=False)
     assert described["ms_ssim"]["label"] == "MS-SSIM (3 scales)"
     assert all({"label", "unit", "higher_is_better", "note"} <= set(d) for d in described.values())
+    assert "inception_weights=" in described["fid"]["note"]
+    with_weights = scores.descriptions(["fid"], 64, has_inception=True)
+    assert "inception_weights" not in with_weights["fid"]["note"]
     better = [name for name, d in described.items() if d["higher_is_better"]]
     assert better == ["psnr", "ssim", "ms_ssim"]
 

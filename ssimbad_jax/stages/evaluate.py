@@ -8,6 +8,7 @@ Results are scored as the 8-bit pictures that are saved, so that other tools fin
 
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -50,10 +51,10 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         seed=config.seed,
         inception_variables=inception_variables,
     )
-    results = _simple_answers(test_pairs, scorer)
-    seeds = _seeds(config)
-    total = 2 * len(test_pairs.gt) * len(methods) * len(seeds)
+    seeds, count = _seeds(config), len(test_pairs.gt)
+    total = len(pairs.SETTINGS) * count * (len(methods) * len(seeds) + len((COPY, MEAN_COLOUR)))
     with progress.Progress("evaluate", total, unit="picture") as bar:
+        results = _simple_answers(test_pairs, scorer, bar.advance)
         for method in methods:
             colour = colouring.compile_method(method, params, test_pairs, config, mesh)
             for setting in pairs.SETTINGS:
@@ -153,17 +154,19 @@ def _trained_params(
         checkpoints.close()
 
 
-def _simple_answers(test_pairs: pairs.Pairs, scorer: scores.Scorer) -> score_files.Results:
+def _simple_answers(
+    test_pairs: pairs.Pairs, scorer: scores.Scorer, advance: Callable[[int, str], None]
+) -> score_files.Results:
     """What a model has to beat: answers that need no network."""
-    results: score_files.Results = {}
+    results: score_files.Results = {setting: {} for setting in pairs.SETTINGS}
     for setting in pairs.SETTINGS:
         reference = test_pairs.reference(setting)
         mean_colour = np.rint(reference.mean(axis=(1, 2), keepdims=True)).astype(np.uint8)
         answers = {COPY: reference, MEAN_COLOUR: np.broadcast_to(mean_colour, reference.shape)}
-        results[setting] = {
-            name: score_files.Result(pixels, scorer.score([pixels], reference), 0, 0.0)
-            for name, pixels in answers.items()
-        }
+        for name, pixels in answers.items():
+            scored = scorer.score([pixels], reference)
+            results[setting][name] = score_files.Result(pixels, scored, 0, 0.0)
+            advance(len(pixels), f"{name}, {setting}")
     return results
 
 
@@ -186,7 +189,7 @@ def _summary(
         "image_size": config.data.image_size,
         "seeds": seeds,
         "settings": list(pairs.SETTINGS),
-        "metrics": scores.descriptions(metrics, config.data.image_size),
+        "metrics": scores.descriptions(metrics, config.data.image_size, has_inception),
         "rows": score_files.rows(results, metrics, len(seeds)),
         "notes": scores.notes(metrics, count, len(seeds), has_inception),
     }

@@ -203,13 +203,15 @@ class Scorer:
         return np.concatenate(parts)[:count]
 
 
-def descriptions(metrics: Sequence[str], image_size: int) -> dict[str, dict[str, Any]]:
+def descriptions(
+    metrics: Sequence[str], image_size: int, has_inception: bool
+) -> dict[str, dict[str, Any]]:
     """Returns what tables and the report say about each metric, in plain JSON types."""
     described = {name: METRICS[name]._asdict() for name in metrics}
     if "ms_ssim" in described:
         scales = ms_ssim.num_scales(image_size, image_size)
         described["ms_ssim"]["label"] += f" ({scales} scale{'s' if scales > 1 else ''})"
-    if "fid" in described:
+    if "fid" in described and not has_inception:
         described["fid"]["note"] += " " + INCEPTION_WEIGHTS_MISSING + "."
     return described
 

@@ -220,7 +220,8 @@ def _metrics(config: ml_collections.ConfigDict) -> Iterator[str]:
     for name in metrics:
         if name not in scores.METRICS:
             yield (
-                f"eval.metrics has {name!r}; choose out of {', '.join(map(repr, scores.METRICS))}"
+                f"eval.metrics has {name!r}; choose out of {', '.join(map(repr, scores.METRICS))}, "
+                "as in --config.eval.metrics=\"('psnr','ssim')\""
             )
     if len(set(metrics)) != max(1, len(metrics)):
         yield f"eval.metrics is {metrics}; name at least one, and each once"
