@@ -4,6 +4,7 @@ A picture's own scores compare it with its target, or with the reference it was 
 like; distances between sets compare all results with all targets.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -145,7 +146,8 @@ class Scorer:
         features: dict[str, Features] = {"vgg16": jax.jit(perceptual.vgg16_features)}
         if inception_variables is not None:
             look = jax.jit(inception.Inception().apply)
-            features["inception"] = lambda x: look(inception_variables, x)[inception.NUM_FEATURES]
+            variables = jax.device_put(inception_variables, sharding.replicated(mesh))
+            features["inception"] = lambda x: look(variables, x)[inception.NUM_FEATURES]
         self._set_scores = {
             name: _SET_SCORES[name]
             for name in metrics
@@ -172,16 +174,9 @@ class Scorer:
         of_sets, intervals = {}, {}
         for name, (network, distance) in self._set_scores.items():
             samples = [*(one[network] for one in features), self._target_features[network]]
-
-            def of_seeds(*samples: np.ndarray, distance: bootstrap.Statistic = distance) -> Any:
-                return [distance(sample, samples[-1]) for sample in samples[:-1]]
-
-            of_sets[name] = np.array(of_seeds(*samples))
-            intervals[name] = bootstrap.interval(
-                lambda *samples, of_seeds=of_seeds: float(np.mean(of_seeds(*samples))),
-                samples,
-                self._seed,
-            )
+            of_sets[name] = _to_the_last(distance, *samples)
+            mean = functools.partial(_mean_to_the_last, distance)
+            intervals[name] = bootstrap.interval(mean, samples, self._seed)
         return Scores(of_pictures, of_sets, intervals)
 
     def _features_of(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -201,6 +196,15 @@ class Scorer:
             on_devices = jax.device_put(batch, sharding.over_batch(self._mesh))
             parts.append(sharding.fetch(function(*on_devices)))
         return np.concatenate(parts)[:count]
+
+
+def _to_the_last(distance: bootstrap.Statistic, *samples: np.ndarray) -> np.ndarray:
+    """Returns the distance of each sample to the last of them."""
+    return np.array([distance(sample, samples[-1]) for sample in samples[:-1]])
+
+
+def _mean_to_the_last(distance: bootstrap.Statistic, *samples: np.ndarray) -> float:
+    return float(_to_the_last(distance, *samples).mean())
 
 
 def descriptions(
@@ -227,8 +231,8 @@ def notes(metrics: Sequence[str], count: int, num_seeds: int, has_inception: boo
         )
     if of_sets and count > 1:
         lines.append(
-            "Intervals are bootstrapped over pictures. Distances between sets fall with the number "
-            f"of pictures and compare only among scores of {count}."
+            "Intervals are bootstrapped over pictures. Frechet distances fall with the number of "
+            f"pictures and compare only among scores of {count}."
         )
     elif of_sets:
         lines.append("Distances between sets need two pictures or more.")
