@@ -85,4 +85,18 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 64  # pictures sampled at once
     evaluation.max_images = 0  # score only the first so many pictures; 0: all
     evaluation.save_images = 64  # results written as PNG for each setting
+    evaluation.num_seeds = 1  # of the sampling noise, the first being `seed`
+    evaluation.metrics = (  # what results are scored with; see stages/scores.py
+        "psnr",
+        "ssim",
+        "ms_ssim",
+        "lpips_alex",
+        "lpips_vgg",
+        "colour_distance",
+        "palette_to_reference",
+        "frechet_vgg16",
+        "kernel_vgg16",
+        "fid",
+    )
+    evaluation.inception_weights = ""  # weights-inception-2015-12-05 as .pth or .npz, for "fid"
     return config.lock()  # a field misspelt in a variant of this config is an error

@@ -21,6 +21,8 @@ def _processor_digest() -> str:
 
 # Variables rather than jax.config, so that processes started by a test have them too.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# On busy cores the threads of NumPy's linear algebra mostly wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(_REPOSITORY / ".cache" / "jax" / _processor_digest())
 )

@@ -13,7 +13,7 @@ import pytest
 import skimage.metrics
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import components, evaluate
+from ssimbad_jax.stages import colouring, components, evaluate, pictures, scores
 from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
@@ -168,6 +168,62 @@ def test_fewer_pictures_fewer_files_and_the_best_checkpoint(finished_run, score)
         assert np.abs(first.astype(int) - _pixels(folder, "same")).max() <= 1
 
 
+def test_all_metrics_and_several_seeds(finished_run, score):
+    """The first seed's pictures are those of a single seed; a table in valid JSON says the rest."""
+    # LPIPS with VGG16 would take longest, and perceptual_test has it.
+    metrics = [name for name in scores.METRICS if name != "lpips_vgg"]
+    folder = score("eval_all", eval__metrics=tuple(metrics), eval__num_seeds=2, eval__max_images=8)
+    for setting in pairs.SETTINGS:
+        first = _pixels(finished_run.workdir / "eval", setting)[:8]
+        np.testing.assert_array_equal(_pixels(folder, setting), first)
+    summary = _summary(folder)
+    assert summary["seeds"] == [0, 1] and summary["settings"] == list(pairs.SETTINGS)
+    assert summary["image_size"] == tiny_run.IMAGE_SIZE
+    assert list(summary["metrics"]) == metrics
+    assert summary["metrics"]["ms_ssim"]["label"] == "MS-SSIM (1 scale)"
+    model, copy = _row(folder), _row(folder, "copy the reference")
+    for setting in pairs.SETTINGS:
+        for name in metrics:
+            if name == "fid":
+                assert model[f"fid_{setting}"] is None
+                continue
+            key = f"{name}_{setting}"
+            assert model[key + "_seed_spread"] > 0 and copy[key + "_seed_spread"] == 0
+            if name in ("frechet_vgg16", "kernel_vgg16"):
+                low, high = model[key + "_interval"]
+                assert low < model[key] < high
+            else:
+                assert model[key + "_standard_error"] > 0
+        assert copy[f"palette_to_reference_{setting}"] == 0
+    assert any("--config.eval.inception_weights=FILE" in note for note in summary["notes"])
+    with (folder / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    of_model = [row for row in rows if (row["setting"], row["method"]) == ("same", "euler-2")]
+    assert [row["seed"] for row in of_model] == ["0"] * 8 + ["1"] * 8
+    of_seeds = np.array([float(row["psnr"]) for row in of_model]).reshape(2, -1).mean(axis=1)
+    assert model["psnr_same"] == pytest.approx(of_seeds.mean(), abs=1e-4)
+    assert model["psnr_same_seed_spread"] == pytest.approx(of_seeds.std(ddof=1), abs=1e-4)
+
+
+def test_the_denoising_strip_ends_with_the_results(finished_run):
+    folder = finished_run.workdir / "eval"
+    strip = np.asarray(PIL.Image.open(folder / "denoising.png"))[pictures.TITLE_HEIGHT :]
+    cells = strip[::8, ::8].reshape(6, 16, 3, 16, 3).swapaxes(1, 2)
+    results = _pixels(folder, "same")[:3].astype(int)
+    # Rows are states and what the network sees in them; the last of these is the result.
+    assert np.abs(cells[1::2, -1] - results).max() <= 1
+    assert np.abs(cells[0::2, 1] - results).mean() > 10
+
+
+def test_bad_files_are_refused_before_anything_else(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir, eval__inception_weights=str(tmp_path / "no.pth"))
+    with pytest.raises(FileNotFoundError, match=r"Inception weights .*no.pth' are no file"):
+        evaluate.check_files(config)
+    (tmp_path / "no.pth").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"Inception weights .*no.pth' cannot be used"):
+        evaluate.check_files(config)
+
+
 def test_a_run_without_checkpoint_is_refused(prepared_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoints.*--stages=calibrate,train"):
         evaluate.evaluate(tiny_run.make_config(prepared_dir), tmp_path)
@@ -181,7 +237,7 @@ def test_the_averaged_parameters_are_scored(finished_run, test_pairs):
     schedule = components.noise_schedule(config, workdir)
     denoise = jax.jit(components.denoise_with_params(config, schedule))
     number = 4
-    noise_key = jax.random.fold_in(jax.random.key(config.seed), evaluate._NOISE)
+    noise_key = jax.random.fold_in(jax.random.key(config.seed), colouring.NOISE)
     noise = jax.random.normal(jax.random.fold_in(noise_key, number), (1, 16, 16, 3))
     condition = np.concatenate(
         [test_pairs.sketch[number][..., None], test_pairs.reference_same[number]], axis=-1

@@ -42,6 +42,8 @@ FIELDS = {
     "eval.sampler": "euler",
     "eval.sampler_steps": 2,
     "eval.batch_size": 8,
+    # The others are tested in evaluate_test and scores_test.
+    "eval.metrics": ("psnr", "ssim"),
 }
 
 

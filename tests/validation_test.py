@@ -137,6 +137,15 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             "data.max_bad_fraction is 1.5; set it to 1 or less",
         ),
         ({"seed": 2**32}, "seed is 4294967296; set it to 4294967295 or less"),
+        (
+            {"eval.metrics": ("psnr", "mssim")},
+            "eval.metrics has 'mssim'; choose out of 'psnr', 'ssim', 'ms_ssim'",
+        ),
+        ({"eval.metrics": ()}, "eval.metrics is (); name at least one, and each once"),
+        (
+            {"eval.metrics": ("psnr", "psnr")},
+            "eval.metrics is ('psnr', 'psnr'); name at least one, and each once",
+        ),
         ({"eval.churn": float("nan")}, "eval.churn is nan; set it to 0 or more"),
     ],
     ids=str,

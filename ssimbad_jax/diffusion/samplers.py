@@ -6,6 +6,7 @@ leaves out its second-order correction. The walk is one `lax.scan`, compiled onc
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,21 @@ class Churn:
     noise_scale: float = 1.0
 
 
+class Trajectory(NamedTuple):
+    """What a walk passes, one entry a step.
+
+    Attributes:
+        sigmas: `[steps]`, the noise levels, after churn.
+        states: `[steps, B, H, W, C]`, x at each of them.
+        denoised: `[steps, B, H, W, C]`, D(x; sigma) there, not clipped; after the last step, which
+            is Euler's to sigma 0, x is the last of them.
+    """
+
+    sigmas: jax.Array
+    states: jax.Array
+    denoised: jax.Array
+
+
 def euler(
     denoise: denoiser.DenoiseFn,
     noise: jax.Array,
@@ -56,7 +72,8 @@ def euler(
     Raises:
         ValueError: churn is asked for without a key, or the grid has fewer than two entries.
     """
-    return _walk(denoise, noise, sigma_grid, key, churn, second_order=False)
+    x, _ = _walk(denoise, noise, sigma_grid, key, churn, second_order=False, record=False)
+    return x
 
 
 def heun(
@@ -72,7 +89,26 @@ def heun(
     The last step, to sigma 0, is Euler's (Karras et al. 2022, Algorithm 2). See `euler` for the
     arguments, the result and the errors.
     """
-    return _walk(denoise, noise, sigma_grid, key, churn, second_order=True)
+    x, _ = _walk(denoise, noise, sigma_grid, key, churn, second_order=True, record=False)
+    return x
+
+
+def trajectory(
+    denoise: denoiser.DenoiseFn,
+    noise: jax.Array,
+    sigma_grid: ArrayLike,
+    *,
+    second_order: bool,
+    key: jax.Array | None = None,
+    churn: Churn = Churn(),
+) -> Trajectory:
+    """Walks like `euler`, or like `heun` if `second_order`, and returns what it passes.
+
+    All steps are kept: for a few images only. See `euler` for the other arguments and the errors.
+    """
+    _, passed = _walk(denoise, noise, sigma_grid, key, churn, second_order, record=True)
+    assert passed is not None
+    return passed
 
 
 def posterior_mean(
@@ -94,7 +130,8 @@ def _walk(
     key: jax.Array | None,
     churn: Churn,
     second_order: bool,
-) -> jax.Array:
+    record: bool,
+) -> tuple[jax.Array, Trajectory | None]:
     grid = jnp.asarray(sigma_grid, noise.dtype)
     steps = grid.shape[0] - 1
     if steps < 1:
@@ -102,29 +139,33 @@ def _walk(
     if churn.amount > 0 and key is None:
         raise ValueError("A sampler with churn draws noise: pass key=.")
 
-    def slope(x: jax.Array, sigma: jax.Array) -> jax.Array:
-        """dx/dsigma of the probability-flow ODE (Karras et al. 2022, equation 3)."""
-        return (x - denoise(x, jnp.broadcast_to(sigma, x.shape[:1]))) / sigma
+    def estimate(x: jax.Array, sigma: jax.Array) -> jax.Array:
+        return denoise(x, jnp.broadcast_to(sigma, x.shape[:1]))
 
     def step(
         x: jax.Array, index: jax.Array, sigma: jax.Array, sigma_next: jax.Array, correct: bool
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, Trajectory | None]:
         if key is not None and churn.amount > 0:
             x, sigma = _add_churn(jax.random.fold_in(key, index), x, sigma, churn, steps)
-        d = slope(x, sigma)
+        denoised = estimate(x, sigma)
+        # dx/dsigma of the probability-flow ODE (Karras et al. 2022, equation 3).
+        d = (x - denoised) / sigma
         x_next = x + (sigma_next - sigma) * d
         if correct:
-            x_next = x + (sigma_next - sigma) * 0.5 * (d + slope(x_next, sigma_next))
-        return x_next
+            d_next = (x_next - estimate(x_next, sigma_next)) / sigma_next
+            x_next = x + (sigma_next - sigma) * 0.5 * (d + d_next)
+        return x_next, Trajectory(sigma, x, denoised) if record else None
 
     # The last step goes to sigma 0, where the slope is undefined: it is always Euler's.
     index = jnp.arange(steps)
-    x, _ = jax.lax.scan(
-        lambda x, inputs: (step(x, *inputs, correct=second_order), None),
+    x, passed = jax.lax.scan(
+        lambda x, inputs: step(x, *inputs, correct=second_order),
         grid[0] * noise,
         (index[:-1], grid[:-2], grid[1:-1]),
     )
-    return step(x, index[-1], grid[-2], grid[-1], correct=False)
+    x, last = step(x, index[-1], grid[-2], grid[-1], correct=False)
+    passed = jax.tree.map(lambda first, end: jnp.append(first, end[None], axis=0), passed, last)
+    return x, passed
 
 
 def _add_churn(

@@ -58,6 +58,26 @@ def ssim_gaussian(a: jax.Array, b: jax.Array) -> jax.Array:
     return _ssim(a, b, _gaussian_mean, covariance_scale=1.0)
 
 
+def contrast_and_ssim(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the two terms of which multi-scale SSIM is made, with the Gaussian window.
+
+    Args:
+        a: float [B, H, W, C] in [0, 1].
+        b: float [B, H, W, C] in [0, 1].
+
+    Returns:
+        The means over the windows of contrast times structure, float32 [B, C], and of SSIM,
+        which is that times luminance, float32 [B, C].
+
+    Raises:
+        ValueError: the shapes differ, are not [B, H, W, C], or are smaller than the window.
+    """
+    _check_shapes(a, b, GAUSSIAN_WINDOW)
+    luminance, structure = _terms(a, b, _gaussian_mean, covariance_scale=1.0)
+    windows = (1, 3)
+    return jnp.mean(structure, axis=windows), jnp.mean(luminance * structure, axis=windows)
+
+
 def _check_shapes(a: jax.Array, b: jax.Array, window: int) -> None:
     if a.shape != b.shape or a.ndim != 4:
         raise ValueError(
@@ -77,6 +97,17 @@ def _ssim(
     covariance_scale: float,
 ) -> jax.Array:
     """Returns SSIM of two [B, H, W, C] from the means over all windows inside the image."""
+    luminance, structure = _terms(a, b, local_mean, covariance_scale)
+    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+
+
+def _terms(
+    a: jax.Array,
+    b: jax.Array,
+    local_mean: Callable[[jax.Array], jax.Array],
+    covariance_scale: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns luminance, and contrast times structure, of each window; laid out as `local_mean`."""
     # Variances do not depend on the origin; around mid-grey, E[x^2] - E[x]^2 cancels least.
     a = a.astype(jnp.float32) - 0.5
     b = b.astype(jnp.float32) - 0.5
@@ -87,7 +118,7 @@ def _ssim(
     mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
     luminance = (2.0 * mean_a * mean_b + _C1) / (mean_a * mean_a + mean_b * mean_b + _C1)
     structure = (2.0 * covariance + _C2) / (variance_a + variance_b + _C2)
-    return jnp.mean(luminance * structure, axis=(1, 2, 3))
+    return luminance, structure
 
 
 def _uniform_mean(x: jax.Array) -> jax.Array:

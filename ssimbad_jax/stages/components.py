@@ -151,12 +151,29 @@ def sampler(
     config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
 ) -> Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]:
     """Returns the sampler of `eval` as a function of (params, noise, condition, key)."""
+    walk = {"heun": samplers.heun, "euler": samplers.euler}[config.eval.sampler]
+    return _walk_of_eval(walk, config, noise_schedule)
+
+
+def trajectory(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> Callable[[Any, jax.Array, jax.Array, jax.Array], samplers.Trajectory]:
+    """Returns what `sampler` passes, as a function of (params, noise, condition, key)."""
+    second_order = config.eval.sampler == "heun"
+    walk = functools.partial(samplers.trajectory, second_order=second_order)
+    return _walk_of_eval(walk, config, noise_schedule)
+
+
+def _walk_of_eval(
+    walk: Callable[..., Any],
+    config: ml_collections.ConfigDict,
+    noise_schedule: schedule.Schedule,
+) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Any]:
     denoise = denoise_with_params(config, noise_schedule)
     grid = sampling_grid(config, noise_schedule)
-    walk = {"heun": samplers.heun, "euler": samplers.euler}[config.eval.sampler]
     churn = samplers.Churn(amount=config.eval.churn)
 
-    def sample(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> jax.Array:
+    def call(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> Any:
         return walk(
             lambda noisy, sigma: denoise(params, noisy, sigma, condition),
             noise,
@@ -165,7 +182,7 @@ def sampler(
             churn=churn,
         )
 
-    return sample
+    return call
 
 
 def total_steps(config: ml_collections.ConfigDict, num_images: int) -> int:

@@ -42,8 +42,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
 
     Raises:
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
-        FileNotFoundError: `eval.pairs` is no file; nothing was run.
-        ValueError: `eval.pairs` does not fit the model; nothing was run.
+        FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file; nothing was run.
+        ValueError: one of them cannot be used; nothing was run.
     """
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
@@ -52,8 +52,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
         )
     validation.check(config, jax.device_count(), jax.process_count())
     validation.check_workdir(config, workdir)
-    if "evaluate" in stages and config.eval.pairs:
-        evaluate.open_pairs(config)  # a bad file is refused now, not after the training
+    if "evaluate" in stages:
+        evaluate.check_files(config)  # a bad file is refused now, not after the training
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0 and ("train" in stages or not (workdir / CONFIG).exists()):
         (workdir / CONFIG).write_text(json.dumps(components.as_json(config), indent=2))

@@ -4,29 +4,33 @@ import csv
 import json
 import pathlib
 import shutil
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import pictures
+from ssimbad_jax.stages import pictures, scores
 
 ROWS_OF_EACH_KIND = 3
+
+# Of the printed table, in letters.
+_LABEL_WIDTH, _CELL_WIDTH = 25, 18
 
 
 class Result(NamedTuple):
     """What a method made of all pictures of a setting.
 
     Attributes:
-        pixels: uint8 `[N, H, W, 3]`.
-        scores: `[N]` for each metric.
+        pixels: uint8 `[N, H, W, 3]`, of the first seed.
+        scores: of all seeds.
         network_calls: for each picture.
         seconds: for each picture.
     """
 
     pixels: np.ndarray
-    scores: dict[str, np.ndarray]
+    scores: scores.Scores
     network_calls: int
     seconds: float
 
@@ -34,34 +38,76 @@ class Result(NamedTuple):
 Results = dict[str, dict[str, Result]]  # by setting, by method
 
 
-def rows(results: Results) -> list[dict[str, Any]]:
-    """Returns one row a method: mean and standard error of each metric in each setting."""
+def rows(results: Results, metrics: Sequence[str], num_seeds: int) -> list[dict[str, Any]]:
+    """Returns one row a method, for metrics.json.
+
+    A metric of single pictures has its mean over seeds and pictures and the standard error over
+    pictures; a distance between sets its mean over seeds and its bootstrap interval; both the
+    spread over seeds, where there are several. What has no finite value is None.
+    """
     rows = []
     for name, first in results[pairs.SETTINGS[0]].items():
         row: dict[str, Any] = {"method": name, "network_calls": first.network_calls}
-        row["seconds_per_image"] = first.seconds
+        row["seconds_per_image"] = float(
+            np.mean([results[setting][name].seconds for setting in pairs.SETTINGS])
+        )
         for setting in pairs.SETTINGS:
-            for metric, values in results[setting][name].scores.items():
-                row[f"{metric}_{setting}"] = float(values.mean())
-                error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-                row[f"{metric}_{setting}_standard_error"] = float(error)
+            result = results[setting][name].scores
+            for metric in metrics:
+                row |= _cells(f"{metric}_{setting}", result, metric, num_seeds)
         rows.append(row)
     # The model first, then the answers that need no network.
     return sorted(rows, key=lambda row: -row["network_calls"])
 
 
+def _cells(key: str, result: scores.Scores, metric: str, num_seeds: int) -> dict[str, Any]:
+    """Returns the value of a metric and what says how certain it is."""
+    cells: dict[str, Any] = {key: None}
+    if metric in result.of_pictures:
+        of_seeds = result.of_pictures[metric].mean(axis=1)
+        of_pictures = result.of_pictures[metric].mean(axis=0)
+        # The mean over pictures comes first: with one seed it is what it always was.
+        cells[key] = _finite(of_pictures.mean())
+        cells[key + "_standard_error"] = _finite(_standard_error(of_pictures))
+    elif metric in result.of_sets:
+        of_seeds = result.of_sets[metric]
+        cells[key] = _finite(of_seeds.mean())
+        cells[key + "_interval"] = [_finite(end) for end in result.intervals[metric]]
+    else:
+        return cells
+    if num_seeds > 1:
+        cells[key + "_seed_spread"] = _finite(of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0)
+    return cells
+
+
+def _standard_error(values: np.ndarray) -> float:
+    if not np.isfinite(values).all():
+        return float("nan")
+    return 0.0 if len(values) < 2 else float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows neither infinity (the PSNR of equal pictures) nor not-a-number."""
+    return float(value) if np.isfinite(value) else None
+
+
 def write_numbers(folder: pathlib.Path, summary: dict[str, Any], results: Results) -> None:
-    """Writes metrics.json and per_image.csv."""
+    """Writes metrics.json and per_image.csv, which has a row for each picture and seed."""
     folder.mkdir(parents=True, exist_ok=True)
     first = next(iter(results[pairs.SETTINGS[0]].values()))
-    (folder / "metrics.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    (folder / "metrics.json").write_text(
+        json.dumps(summary, indent=2, allow_nan=False), encoding="utf-8"
+    )
     with (folder / "per_image.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["setting", "method", "image", *first.scores])
+        writer.writerow(["setting", "method", "seed", "image", *first.scores.of_pictures])
         for setting, by_method in results.items():
             for name, result in by_method.items():
-                for number, values in enumerate(zip(*result.scores.values(), strict=True)):
-                    writer.writerow([setting, name, number, *(f"{value:.5f}" for value in values)])
+                arrays = result.scores.of_pictures.values()
+                for seed, of_seed in zip(summary["seeds"], zip(*arrays, strict=True), strict=False):
+                    for number, values in enumerate(zip(*of_seed, strict=True)):
+                        cells = (f"{value:.5f}" for value in values)
+                        writer.writerow([setting, name, seed, number, *cells])
 
 
 def write_pictures(
@@ -71,14 +117,16 @@ def write_pictures(
     method: str,
     save_images: int,
 ) -> None:
-    """Writes single results, and a grid of the best, median and worst."""
+    """Writes single results, and a grid of the best, median and worst by SSIM."""
     for setting in pairs.SETTINGS:
         # An earlier scoring may have left more pictures than this one.
         shutil.rmtree(folder / setting, ignore_errors=True)
         for number, pixels in enumerate(results[setting][method].pixels[:save_images]):
             pictures.save_png(folder / setting / f"{number:05d}.png", pixels)
     same, cross = (results[setting][method] for setting in pairs.SETTINGS)
-    order = np.argsort(-same.scores["ssim"], kind="stable")
+    ssim = same.scores.of_pictures.get("ssim")
+    # Where SSIM was not asked for, in the order of the pictures.
+    order = np.arange(len(same.pixels)) if ssim is None else np.argsort(-ssim[0], kind="stable")
     middle = max(0, len(order) // 2 - ROWS_OF_EACH_KIND // 2)
     shown = [
         *order[:ROWS_OF_EACH_KIND],
@@ -100,13 +148,54 @@ def write_pictures(
     )
 
 
-def table(summary: dict[str, Any], metrics: Sequence[str]) -> str:
-    """Returns the rows as text, one line a method."""
-    names = [f"{metric}_{setting}" for setting in pairs.SETTINGS for metric in metrics]
-    lines = [f"{'':32}{'calls':>6}" + "".join(f"{name.replace('_', ' '):>18}" for name in names)]
-    for row in summary["rows"]:
-        cells = "".join(
-            f"{row[name]:>10.3f} ±{row[name + '_standard_error']:.3f}".rjust(18) for name in names
-        )
-        lines.append(f"{row['method']:32}{row['network_calls']:>6}{cells}")
-    return "\n".join(lines)
+def table(summary: dict[str, Any]) -> str:
+    """Returns metrics.json as text: a block for each setting, a column for each method.
+
+    Args:
+        summary: what metrics.json holds.
+    """
+    rows = summary["rows"]
+    names = [textwrap.wrap(row["method"], _CELL_WIDTH - 2) for row in rows]
+    height = max(map(len, names))
+    titles = [[""] * (height - len(name)) + name for name in names]
+    lines = [
+        "",
+        *(_line("", parts) for parts in zip(*titles, strict=True)),
+        _line("network calls", [str(row["network_calls"]) for row in rows]),
+        _line("seconds a picture", [f"{row['seconds_per_image']:.3g}" for row in rows]),
+    ]
+    for setting in summary["settings"]:
+        lines += ["", f"{setting} reference"]
+        for name, metric in summary["metrics"].items():
+            label = f"  {metric['label']} {'↑' if metric['higher_is_better'] else '↓'}"
+            key, decimals = f"{name}_{setting}", metric["decimals"]
+            lines.append(_line(label, [_mean(row, key, decimals) for row in rows]))
+            if any(key + "_interval" in row for row in rows):
+                ends = [_interval(row, key, decimals) for row in rows]
+                lines.append(_line("    95% interval", ends))
+            if any(key + "_seed_spread" in row for row in rows):
+                spreads = [_number(row[key + "_seed_spread"], decimals + 1) for row in rows]
+                lines.append(_line("    spread over seeds", spreads))
+    return "\n".join([*lines, "", *summary["notes"]])
+
+
+def _line(label: str, cells: Iterable[str]) -> str:
+    return (
+        f"{label:{_LABEL_WIDTH}}" + "".join(f"{cell:>{_CELL_WIDTH}}" for cell in cells)
+    ).rstrip()
+
+
+def _mean(row: dict[str, Any], key: str, decimals: int) -> str:
+    value = _number(row[key], decimals)
+    if key + "_standard_error" in row:
+        return f"{value} ±{_number(row[key + '_standard_error'], decimals)}"
+    return value
+
+
+def _interval(row: dict[str, Any], key: str, decimals: int) -> str:
+    low, high = (_number(end, decimals) for end in row[key + "_interval"])
+    return f"[{low}, {high}]"
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"

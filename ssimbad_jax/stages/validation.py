@@ -9,6 +9,7 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
+from ssimbad_jax.stages import scores
 
 CHOICES = {
     "data.warp": warp.KINDS,
@@ -56,6 +57,7 @@ AT_LEAST = {
     "eval.batch_size": 1,
     "eval.max_images": 0,
     "eval.save_images": 0,
+    "eval.num_seeds": 1,
 }
 
 MAX_SEED = 2**32 - 1  # JAX keys of larger seeds equal those of smaller ones
@@ -92,6 +94,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_diffusion(config),
         *_batches(config, num_devices, num_processes),
         *_lengths(config),
+        *_metrics(config),
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
@@ -241,3 +244,15 @@ def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
             f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
         )
+
+
+def _metrics(config: ml_collections.ConfigDict) -> Iterator[str]:
+    metrics = tuple(config.eval.metrics)
+    for name in metrics:
+        if name not in scores.METRICS:
+            yield (
+                f"eval.metrics has {name!r}; choose out of {', '.join(map(repr, scores.METRICS))}, "
+                "as in --config.eval.metrics=\"('psnr','ssim')\""
+            )
+    if len(set(metrics)) != max(1, len(metrics)):
+        yield f"eval.metrics is {metrics}; name at least one, and each once"

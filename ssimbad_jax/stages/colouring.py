@@ -1,0 +1,170 @@
+"""Colouring all pictures of a setting with a run's network, by each of its methods."""
+
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from ssimbad_jax.data import conditions, pairs
+from ssimbad_jax.diffusion import samplers
+from ssimbad_jax.stages import components
+from ssimbad_jax.training import sharding
+
+# Independent streams of the key of a seed, apart from those of training.
+NOISE, _CHURN = 101, 102
+
+
+class Method(NamedTuple):
+    """A way to colour.
+
+    Attributes:
+        name: for the tables.
+        network_calls: calls of the network for each picture.
+        colour: (params, noise, condition, key) -> pictures `[B, H, W, 3]`. The truth is no input.
+    """
+
+    name: str
+    network_calls: int
+    colour: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+ColourBatch = Callable[..., jax.Array]
+
+
+def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Method]:
+    """Returns the sampler of `eval`, and the posterior mean."""
+    noise_schedule = components.noise_schedule(config, workdir)
+    denoise = components.denoise_with_params(config, noise_schedule)
+
+    def posterior_mean(
+        params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        return samplers.posterior_mean(
+            lambda noisy, sigma: denoise(params, noisy, sigma, condition),
+            noise,
+            noise_schedule.sigma_max,
+        )
+
+    steps = config.eval.sampler_steps
+    calls = 2 * steps - 1 if config.eval.sampler == "heun" else steps
+    return [
+        Method(f"{config.eval.sampler}-{steps}", calls, components.sampler(config, noise_schedule)),
+        Method("posterior mean", 1, posterior_mean),
+    ]
+
+
+def compile_method(
+    method: Method,
+    params: Any,
+    test_pairs: pairs.Pairs,
+    config: ml_collections.ConfigDict,
+    mesh: jax.sharding.Mesh,
+) -> ColourBatch:
+    """Returns (key, numbers, sketches, references) of a batch -> coloured pictures, compiled."""
+    by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
+
+    def colour(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
+        churn_key = jax.random.fold_in(jax.random.fold_in(key, _CHURN), numbers[0])
+        noise, condition = _noise_and_condition(key, numbers, *batch)
+        return conditions.to_uint8(method.colour(params, noise, condition, churn_key))
+
+    jitted = jax.jit(
+        colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
+    )
+    shown = inputs(test_pairs, pairs.SETTINGS[0])
+    example = [_batch(array, 0, config.eval.batch_size) for array in shown]
+    compiled = jitted.lower(params, jax.random.key(config.seed), *example).compile()
+    return functools.partial(compiled, params)
+
+
+def _noise_and_condition(
+    key: jax.Array, numbers: jax.Array, sketch: jax.Array, reference: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # Noise belongs to the picture's number: the same in every batch size and setting.
+    noise_key = jax.random.fold_in(key, NOISE)
+    noise = jax.vmap(
+        lambda number: jax.random.normal(jax.random.fold_in(noise_key, number), reference.shape[1:])
+    )(numbers)
+    condition = jnp.concatenate(
+        [conditions.from_uint8(sketch)[..., None], conditions.from_uint8(reference)], axis=-1
+    )
+    return noise, condition
+
+
+def trajectory(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    params: Any,
+    shown: Sequence[np.ndarray],
+    mesh: jax.sharding.Mesh,
+) -> samplers.Trajectory:
+    """Returns what the sampler passes, with the noise of the run's own seed.
+
+    Args:
+        config: see `configs/edm_ssimbad.py`.
+        workdir: of the run.
+        params: of the network.
+        shown: what `inputs` returns, cut to a few pictures.
+        mesh: the devices.
+    """
+    walk = components.trajectory(config, components.noise_schedule(config, workdir))
+    by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
+
+    def call(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> Any:
+        noise, condition = _noise_and_condition(key, numbers, *batch)
+        return walk(params, noise, condition, jax.random.fold_in(key, _CHURN))
+
+    count = len(shown[0])
+    batch = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
+    jitted = jax.jit(
+        call, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=everywhere
+    )
+    passed = jax.tree.map(np.asarray, jitted(params, jax.random.key(config.seed), *batch))
+    return passed._replace(states=passed.states[:, :count], denoised=passed.denoised[:, :count])
+
+
+def colour_all(
+    colour: ColourBatch,
+    key: jax.Array,
+    shown: Sequence[np.ndarray],
+    batch_size: int,
+    mesh: jax.sharding.Mesh,
+    advance: Callable[[int], None],
+) -> tuple[np.ndarray, float]:
+    """Returns all pictures and the seconds for one; the padding of the last batch is cut off.
+
+    Args:
+        colour: what `compile_method` returns.
+        key: of the noise.
+        shown: what `inputs` returns.
+        batch_size: that of the compilation.
+        mesh: the devices.
+        advance: told the number of pictures finished, after each batch.
+    """
+    count = len(shown[0])
+    parts = []
+    begin = time.monotonic()
+    for start in range(0, count, batch_size):
+        batch = [_batch(array, start, batch_size) for array in shown]
+        on_devices = jax.device_put(batch, sharding.over_batch(mesh))
+        parts.append(sharding.fetch(colour(key, *on_devices)))
+        advance(min(batch_size, count - start))
+    seconds = (time.monotonic() - begin) / count
+    return np.concatenate(parts)[:count], seconds
+
+
+def inputs(test_pairs: pairs.Pairs, setting: str) -> tuple[np.ndarray, ...]:
+    """Returns all that colouring may see: numbers, sketches and references."""
+    numbers = np.arange(len(test_pairs.gt), dtype=np.int32)
+    return numbers, test_pairs.sketch, test_pairs.reference(setting)
+
+
+def _batch(array: np.ndarray, start: int, batch_size: int) -> np.ndarray:
+    """Returns a slice of fixed length; behind the end the last entry is repeated."""
+    return array[np.minimum(np.arange(start, start + batch_size), len(array) - 1)]
