@@ -1,0 +1,127 @@
+"""Pictures of a run as part of the page: small files inside of it, each once."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import markupsafe
+import PIL.Image
+
+from ssimbad_jax.data import pairs
+from ssimbad_jax.stages import calibrate
+from ssimbad_jax.stages.reporting import run_files, score_tables
+
+LOSSLESS_BYTES = 300_000  # larger pictures lose a little
+LOSSY_QUALITY = 88
+LONGEST_SIDE = 2400  # pixels
+FACES = 12  # of each setting, shown one by one
+
+
+class Picture(NamedTuple):
+    """A picture to be shown.
+
+    Attributes:
+        uri: its data.
+        width: pixels.
+        height: pixels.
+        text: says in words what it shows.
+    """
+
+    uri: markupsafe.Markup
+    width: int
+    height: int
+    text: str
+
+
+class FaceRow(NamedTuple):
+    """How one way of colouring did the first test faces.
+
+    Attributes:
+        label: which way.
+        setting: what the reference is.
+        pictures: by the number of the face; None where there is none.
+    """
+
+    label: str
+    setting: str
+    pictures: tuple[Picture | None, ...]
+
+
+def load(path: pathlib.Path, text: str) -> Picture | None:
+    """Returns a picture as WebP, or None if there is none that can be read.
+
+    It is kept to the bit where that is small, or else compressed with hardly visible losses.
+    """
+    try:
+        with PIL.Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
+        return None
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    data = _encoded(picture, lossless=True)
+    if len(data) > LOSSLESS_BYTES:
+        data = _encoded(picture, quality=LOSSY_QUALITY)
+    uri = "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
+    return Picture(markupsafe.Markup(uri), picture.width, picture.height, text)
+
+
+def noise_levels(run: run_files.RunFiles) -> Picture | None:
+    """Returns the picture of noise levels along the axes."""
+    return load(
+        run.workdir / calibrate.NOISE_PICTURE,
+        "A training picture under noise levels evenly spaced along three noise axes, a row an "
+        "axis, with the SSIM to the clean picture below each.",
+    )
+
+
+def grid(score: run_files.Scores) -> Picture | None:
+    """Returns the best, median and worst results."""
+    return load(
+        score.folder / "grid.png",
+        "Three rows each of the best, median and worst results by SSIM: sketch, reference, "
+        "result, target, cross reference and result.",
+    )
+
+
+def denoising_strip(score: run_files.Scores) -> Picture | None:
+    """Returns what the sampler passes on its way along the sigma grid."""
+    return load(
+        score.folder / "denoising.png",
+        "A few test faces at noise levels along the sigma grid, from noise to the result.",
+    )
+
+
+def newest_sample(run: run_files.RunFiles) -> tuple[str, Picture] | None:
+    """Returns the step and the pictures that training drew last."""
+    paths = sorted((run.workdir / "samples").glob("*.png"))
+    for path in reversed(paths):
+        picture = load(path, "Held-out sketches, references, results and targets, a row a face.")
+        if picture:
+            return path.stem.lstrip("0") or "0", picture
+    return None
+
+
+def faces(runs: Sequence[run_files.RunFiles]) -> list[FaceRow]:
+    """Returns the first results of each run and folder, settings after each other."""
+    sources = [(run, score) for run in runs for score in run.scores]
+    rows = []
+    for setting in pairs.SETTINGS:
+        for run, score in sources:
+            folder = score.folder / setting
+            label = score.folder.name if len(runs) == 1 else f"{run.name}, {score.folder.name}"
+            paths = [folder / f"{number:05d}.png" for number in range(FACES)]
+            pictures = tuple(
+                load(path, f"Face {number}, {setting} reference, {label}")
+                for number, path in enumerate(paths)
+            )
+            if any(pictures):
+                rows.append(FaceRow(label, score_tables.SETTINGS[setting], pictures))
+    return rows
+
+
+def _encoded(picture: PIL.Image.Image, **how: float) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format="WEBP", method=4, **how)
+    return file.getvalue()

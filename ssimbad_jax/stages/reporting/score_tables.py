@@ -1,0 +1,311 @@
+"""Tables of scores: methods below each other, metrics beside each other, the best marked."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ssimbad_jax.data import pairs
+from ssimbad_jax.stages.reporting import run_files
+
+MISSING = "–"
+# Of files that do not say it themselves.
+KNOWN_METRICS = {
+    "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True},
+    "ssim": {"label": "SSIM", "unit": "", "higher_is_better": True},
+}
+_DETAILS = ("_standard_error", "_seed_spread", "_interval")
+SETTINGS = {
+    "same": "Same reference: a warp of the target",
+    "cross": "Cross reference: a warp of somebody else's face",
+}
+
+
+class Column(NamedTuple):
+    """A metric.
+
+    Attributes:
+        name: in the file.
+        label: of the column.
+        unit: may be empty.
+        higher_is_better: None if not known.
+        note: what to know about it; may be empty.
+    """
+
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool | None
+    note: str
+
+
+class Cell(NamedTuple):
+    """A score as text.
+
+    Attributes:
+        value: rounded to what its error allows.
+        details: error, spread over seeds and interval, where known.
+        mark: "best" of the models, "unbeaten" baseline, or nothing.
+    """
+
+    value: str
+    details: tuple[str, ...]
+    mark: str
+
+
+class Row(NamedTuple):
+    """A method's scores.
+
+    Attributes:
+        run: its name.
+        source: folder and step of the checkpoint.
+        method: its name.
+        is_baseline: it needs no network.
+        network_calls: for each picture.
+        seconds: for each picture.
+        cells: one a column.
+    """
+
+    run: str
+    source: str
+    method: str
+    is_baseline: bool
+    network_calls: str
+    seconds: str
+    cells: tuple[Cell, ...]
+
+
+class Table(NamedTuple):
+    """The scores of a setting on one set of pairs.
+
+    Attributes:
+        setting: what the reference is.
+        pictures: which and how many were scored.
+        columns: of metrics.
+        rows: models first.
+    """
+
+    setting: str
+    pictures: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+class _Entry(NamedTuple):
+    run: str
+    source: str
+    row: dict[str, Any]
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.row.get("network_calls") == 0
+
+
+def tables(runs: Sequence[run_files.RunFiles]) -> list[Table]:
+    """Returns a table for each set of pairs and setting; rows with equal scores appear once."""
+    made = []
+    for pictures, scores in _by_pictures(runs).items():
+        columns = _columns(score.summary for _, score in scores)
+        entries = _entries(scores, [column.name for column in columns])
+        settings = dict.fromkeys(
+            setting for _, score in scores for setting in _settings(score.summary)
+        )
+        made += [_table(pictures, setting, columns, entries) for setting in settings]
+    return [table for table in made if table.columns]
+
+
+def notes(runs: Sequence[run_files.RunFiles]) -> list[str]:
+    """Returns what the files of scores say about themselves, each once."""
+    found = [
+        str(note)
+        for run in runs
+        for score in run.scores
+        for note in _as_list(score.summary.get("notes"))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def decimals(values: Iterable[float], errors: Iterable[float]) -> int:
+    """Returns the places to show: errors keep one digit, or two if they begin with 1 or 2.
+
+    Without errors the values show three significant digits.
+    """
+    sizes = sorted(error for error in errors if error > 0)
+    if sizes:
+        typical = sizes[len(sizes) // 2]
+        exponent = math.floor(math.log10(typical))
+        digits = 2 if typical / 10**exponent < 3 else 1
+        return max(0, min(6, digits - 1 - exponent))
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return max(0, min(6, 2 - math.floor(math.log10(largest)))) if largest else 0
+
+
+def _by_pictures(
+    runs: Sequence[run_files.RunFiles],
+) -> dict[str, list[tuple[str, run_files.Scores]]]:
+    groups: dict[str, list[tuple[str, run_files.Scores]]] = {}
+    for run in runs:
+        for score in run.scores:
+            groups.setdefault(_pictures(run, score.summary), []).append((run.name, score))
+    return groups
+
+
+def _pictures(run: run_files.RunFiles, summary: dict[str, Any]) -> str:
+    size = summary.get("image_size", run.config.get("data.image_size", "?"))
+    name = str(summary.get("pairs", "?")).replace("\\", "/").rpartition("/")[-1]
+    return f"{summary.get('num_images', '?')} pairs at {size} px: {name}"
+
+
+def _settings(summary: dict[str, Any]) -> list[str]:
+    return [str(setting) for setting in _as_list(summary.get("settings"))] or list(pairs.SETTINGS)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _columns(summaries: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
+    found: dict[str, Column] = {}
+    for summary in summaries:
+        described = summary.get("metrics") or {
+            name: KNOWN_METRICS.get(name, {}) for name in _metric_names(summary)
+        }
+        for name, about in described.items():
+            about = about if isinstance(about, dict) else {}
+            better = about.get("higher_is_better")
+            found.setdefault(
+                name,
+                Column(
+                    name,
+                    str(about.get("label") or name),
+                    str(about.get("unit") or ""),
+                    better if isinstance(better, bool) else None,
+                    str(about.get("note") or ""),
+                ),
+            )
+    return tuple(found.values())
+
+
+def _metric_names(summary: dict[str, Any]) -> dict[str, None]:
+    """Returns the metrics that keys such as `psnr_same` name, in their order."""
+    return {
+        key.removesuffix(f"_{setting}"): None
+        for row in summary["rows"]
+        for key in row
+        if not key.endswith(_DETAILS)
+        for setting in _settings(summary)
+        if key.endswith(f"_{setting}")
+    }
+
+
+def _entries(
+    scores: Sequence[tuple[str, run_files.Scores]], metrics: Sequence[str]
+) -> list[_Entry]:
+    """Returns the rows, models first, without repetitions of what was scored twice."""
+    seen, entries = set(), []
+    for run, score in scores:
+        for row in score.summary["rows"]:
+            step = score.summary.get("checkpoint_step")
+            baseline = row.get("network_calls") == 0
+            numbers = tuple(
+                (key, value)
+                for key, value in sorted(row.items())
+                if run_files.is_number(value) and key != "seconds_per_image"
+            )
+            identity = ("" if baseline else run, "" if baseline else step, row["method"], numbers)
+            if identity not in seen:
+                seen.add(identity)
+                entries.append(_Entry(run, f"{score.folder.name}, step {step}", row))
+    return sorted(entries, key=lambda entry: entry.is_baseline)
+
+
+def _table(
+    pictures: str, setting: str, columns: Sequence[Column], entries: Sequence[_Entry]
+) -> Table:
+    shown = [
+        column
+        for column in columns
+        if any(f"{column.name}_{setting}" in entry.row for entry in entries)
+    ]
+    by_column = [list(_cells(column, setting, entries)) for column in shown]
+    seconds = [_number(entry.row.get("seconds_per_image")) for entry in entries]
+    rows = [
+        Row(
+            entry.run,
+            entry.source,
+            entry.row["method"],
+            entry.is_baseline,
+            _integer(entry.row.get("network_calls")),
+            MISSING if not second else f"{second:.3g}" if second < 1 else f"{second:.2f}",
+            tuple(cells[number] for cells in by_column),
+        )
+        for number, (entry, second) in enumerate(zip(entries, seconds, strict=True))
+    ]
+    return Table(SETTINGS.get(setting, setting), pictures, tuple(shown), tuple(rows))
+
+
+def _cells(column: Column, setting: str, entries: Sequence[_Entry]) -> Iterator[Cell]:
+    key = f"{column.name}_{setting}"
+    values = [_number(entry.row.get(key)) for entry in entries]
+    errors = [_number(entry.row.get(f"{key}_standard_error")) or 0.0 for entry in entries]
+    widths = [
+        (interval[1] - interval[0]) / 4
+        for entry in entries
+        for interval in [_interval(entry.row.get(f"{key}_interval"))]
+        if interval
+    ]
+    places = decimals([value for value in values if value is not None], [*errors, *widths])
+    marks = _marks(column, values, entries)
+    for entry, value, error, mark in zip(entries, values, errors, marks, strict=True):
+        if value is None:
+            yield Cell(MISSING, (), "")
+            continue
+        details = [f"± {error:.{places}f}"] if error else []
+        spread = _number(entry.row.get(f"{key}_seed_spread"))
+        if spread:
+            details.append(f"seeds ± {spread:.{places}f}")
+        interval = _interval(entry.row.get(f"{key}_interval"))
+        if interval:
+            details.append(f"{interval[0]:.{places}f} to {interval[1]:.{places}f}")
+        yield Cell(f"{value:.{places}f}".replace("-", "−"), tuple(details), mark)
+
+
+def _marks(
+    column: Column, values: Sequence[float | None], entries: Sequence[_Entry]
+) -> list[str]:
+    """Returns "best" for the best model and "unbeaten" for baselines that no model is better than.
+
+    Baselines are yardsticks: copying the reference is always nearest to it.
+    """
+    if column.higher_is_better is None:
+        return [""] * len(values)
+    sign = 1.0 if column.higher_is_better else -1.0
+    of_models = [
+        sign * value
+        for value, entry in zip(values, entries, strict=True)
+        if value is not None and not entry.is_baseline
+    ]
+    best = max(of_models, default=math.inf)
+    marks = []
+    for value, entry in zip(values, entries, strict=True):
+        if value is None:
+            marks.append("")
+        elif entry.is_baseline:
+            marks.append("unbeaten" if sign * value >= best else "")
+        else:
+            marks.append("best" if sign * value == best else "")
+    return marks
+
+
+def _number(value: Any) -> float | None:
+    """Returns a number, infinity among them (PSNR of equal pictures), or None."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_real and not math.isnan(value) else None
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    ends = [_number(end) for end in _as_list(value)]
+    return (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None  # type: ignore
+
+
+def _integer(value: Any) -> str:
+    return str(value) if isinstance(value, int) else MISSING
