@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from ssimbad_jax.stages import report
 from ssimbad_jax.training import progress
@@ -22,6 +22,7 @@ def main(argv: Sequence[str]) -> None:
     """Writes the page."""
     if len(argv) < 2:
         raise app.UsageError("name the workdir of a run, or of several to compare them")
+    logging.set_verbosity(logging.ERROR)
     workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]
     folder = workdirs[0] if len(workdirs) == 1 else pathlib.Path()
     path = pathlib.Path(_OUT.value).expanduser() if _OUT.value else folder / report.RESULT

@@ -5,7 +5,7 @@ everything in the workdir -> report.html, which needs no other file and no netwo
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jinja2
@@ -64,10 +64,10 @@ def render(runs: Sequence[run_files.RunFiles]) -> str:
         overview=facts.overview(runs),
         tables=score_tables.tables(runs),
         score_notes=score_tables.notes(runs),
-        grids=_of_scores(runs, images.grid),
-        strips=_of_scores(runs, images.denoising_strip),
+        grids=images.grids(runs),
+        strips=images.denoising_strips(runs),
         faces=images.faces(runs),
-        samples=[(run.name, images.newest_sample(run)) for run in runs],
+        samples=images.newest_samples(runs),
         training=curves.training(runs),
         calibrations=[
             (run, curves.calibration(run), images.noise_levels(run))
@@ -81,18 +81,3 @@ def render(runs: Sequence[run_files.RunFiles]) -> str:
         times=facts.times(runs),
         versions=facts.versions(runs),
     )
-
-
-def _of_scores(
-    runs: Sequence[run_files.RunFiles],
-    load: Callable[[run_files.Scores], images.Picture | None],
-) -> list[tuple[str, images.Picture]]:
-    """Returns the picture of each folder of results that has one, with a label."""
-    found = []
-    for run in runs:
-        for score in run.scores:
-            picture = load(score)
-            if picture:
-                folder = score.folder.name
-                found.append((folder if len(runs) == 1 else f"{run.name}, {folder}", picture))
-    return found

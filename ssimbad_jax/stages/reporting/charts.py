@@ -7,7 +7,7 @@ CSS: so one chart serves light, dark and print.
 import io
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import markupsafe
 import matplotlib
@@ -20,6 +20,8 @@ MOST_POINTS = 400  # longer lines are drawn as means of neighbours
 DASHES = ("solid", "dashed", "dotted")
 COLOURS = 6
 
+_TOO_PRECISE = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a point is enough
+
 # Nothing else is drawn in these colours.
 _LINES = [f"#00000{number}" for number in range(1, COLOURS + 1)]
 _TEXT, _RULE = "#0000a1", "#0000a2"
@@ -29,7 +31,7 @@ _VARIABLES = {
     _RULE: "var(--rule)",
 }
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "text.color": _TEXT,
     "axes.labelcolor": _TEXT,
@@ -127,7 +129,8 @@ def line_chart(
         axes.set_xlabel(x_label)
         axes.margins(x=0.01)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-        axes.xaxis.set_major_formatter(ticker.FuncFormatter(_short))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(ticker.FuncFormatter(_short))
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
         if y_range:
@@ -158,7 +161,6 @@ def _label_decades(axes: axes_lib.Axes, lines: Sequence[Line]) -> None:
     subs = (1.0,) if decades > 2.2 else (1.0, 2.0, 5.0) if decades > 0.5 else range(1, 10)
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=tuple(map(float, subs)), numticks=12))
     axes.yaxis.set_minor_locator(ticker.NullLocator())
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(_short))
 
 
 def _short(value: float, _: int | None = None) -> str:
@@ -180,7 +182,7 @@ def _as_svg(picture: figure.Figure) -> markupsafe.Markup:
     svg = re.sub(r' id="[A-Za-z]+[\w.]*_\d+"', "", svg)  # those that all charts share
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r'"[^"]*"', lambda quoted: _TOO_PRECISE.sub(r"\1", quoted[0]), svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)

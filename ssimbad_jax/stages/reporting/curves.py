@@ -42,9 +42,7 @@ def training(runs: Sequence[run_files.RunFiles]) -> list[charts.Chart]:
         lines = list(_lines(runs, quantity))
         if lines:
             x_label = "step" if _counts_steps(runs) else "pictures seen"
-            drawn.append(
-                charts.line_chart(quantity.title, lines, x_label, log_y=quantity.log_y)
-            )
+            drawn.append(charts.line_chart(quantity.title, lines, x_label, log_y=quantity.log_y))
     return drawn
 
 
@@ -94,9 +92,7 @@ def _split(quantity: _Quantity) -> Iterator[_Quantity]:
         yield quantity._replace(title=title, columns={column: name})
 
 
-def _lines(
-    runs: Sequence[run_files.RunFiles], quantity: _Quantity
-) -> Iterator[charts.Line]:
+def _lines(runs: Sequence[run_files.RunFiles], quantity: _Quantity) -> Iterator[charts.Line]:
     several = len(runs) > 1
     for run_number, run in enumerate(runs):
         scale = 1.0 if _counts_steps(runs) else run.config["train.batch_size"]

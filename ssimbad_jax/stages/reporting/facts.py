@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ssimbad_jax.stages.reporting import run_files
-from ssimbad_jax.stages.reporting.score_tables import MISSING
+from ssimbad_jax.stages.reporting.numbers import MISSING
 from ssimbad_jax.training import progress
 
 PAPER = "configs/edm_ssimbad.py"
@@ -50,7 +50,7 @@ def overview(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
 def times(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
     """Returns how long each stage took, over all its starts, and when it ended."""
     stages = list(dict.fromkeys(stage for run in runs for stage in _seconds(run)))
-    return _table(runs, {stage: lambda run, stage=stage: _time(run, stage) for stage in stages})
+    return [Fact(stage, tuple(_time(run, stage) for run in runs)) for stage in stages]
 
 
 def versions(runs: Sequence[run_files.RunFiles]) -> list[Fact]:

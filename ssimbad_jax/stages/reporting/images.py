@@ -3,7 +3,7 @@
 import base64
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import markupsafe
@@ -49,6 +49,9 @@ class FaceRow(NamedTuple):
     pictures: tuple[Picture | None, ...]
 
 
+Labelled = tuple[str, Picture]
+
+
 def load(path: pathlib.Path, text: str) -> Picture | None:
     """Returns a picture as WebP, or None if there is none that can be read.
 
@@ -76,31 +79,32 @@ def noise_levels(run: run_files.RunFiles) -> Picture | None:
     )
 
 
-def grid(score: run_files.Scores) -> Picture | None:
-    """Returns the best, median and worst results."""
-    return load(
-        score.folder / "grid.png",
+def grids(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
+    """Returns the best, median and worst results of each folder of results."""
+    text = (
         "Three rows each of the best, median and worst results by SSIM: sketch, reference, "
-        "result, target, cross reference and result.",
+        "result, target, cross reference and result."
     )
+    return list(_of_results(runs, "grid.png", text))
 
 
-def denoising_strip(score: run_files.Scores) -> Picture | None:
-    """Returns what the sampler passes on its way along the sigma grid."""
-    return load(
-        score.folder / "denoising.png",
-        "A few test faces at noise levels along the sigma grid, from noise to the result.",
-    )
+def denoising_strips(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
+    """Returns what the sampler passes on its way, for each folder of results."""
+    text = "A few test faces at noise levels along the sigma grid, from noise to the result."
+    return list(_of_results(runs, "denoising.png", text))
 
 
-def newest_sample(run: run_files.RunFiles) -> tuple[str, Picture] | None:
-    """Returns the step and the pictures that training drew last."""
-    paths = sorted((run.workdir / "samples").glob("*.png"))
-    for path in reversed(paths):
-        picture = load(path, "Held-out sketches, references, results and targets, a row a face.")
-        if picture:
-            return path.stem.lstrip("0") or "0", picture
-    return None
+def newest_samples(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
+    """Returns the pictures that each training drew last."""
+    found = []
+    for run in runs:
+        for path in sorted((run.workdir / "samples").glob("*.png"))[::-1]:
+            picture = load(path, "Held-out sketches, references, results, targets: a row a face.")
+            if picture:
+                step = f"step {path.stem.lstrip('0') or '0'}"
+                found.append((step if len(runs) == 1 else f"{run.name}, {step}", picture))
+                break
+    return found
 
 
 def faces(runs: Sequence[run_files.RunFiles]) -> list[FaceRow]:
@@ -110,7 +114,7 @@ def faces(runs: Sequence[run_files.RunFiles]) -> list[FaceRow]:
     for setting in pairs.SETTINGS:
         for run, score in sources:
             folder = score.folder / setting
-            label = score.folder.name if len(runs) == 1 else f"{run.name}, {score.folder.name}"
+            label = _label(runs, run, score)
             paths = [folder / f"{number:05d}.png" for number in range(FACES)]
             pictures = tuple(
                 load(path, f"Face {number}, {setting} reference, {label}")
@@ -119,6 +123,20 @@ def faces(runs: Sequence[run_files.RunFiles]) -> list[FaceRow]:
             if any(pictures):
                 rows.append(FaceRow(label, score_tables.SETTINGS[setting], pictures))
     return rows
+
+
+def _label(
+    runs: Sequence[run_files.RunFiles], run: run_files.RunFiles, score: run_files.Scores
+) -> str:
+    return score.folder.name if len(runs) == 1 else f"{run.name}, {score.folder.name}"
+
+
+def _of_results(runs: Sequence[run_files.RunFiles], file: str, text: str) -> Iterator[Labelled]:
+    for run in runs:
+        for score in run.scores:
+            picture = load(score.folder / file, text)
+            if picture:
+                yield _label(runs, run, score), picture
 
 
 def _encoded(picture: PIL.Image.Image, **how: float) -> bytes:

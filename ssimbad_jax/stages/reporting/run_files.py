@@ -73,7 +73,7 @@ def read(workdir: pathlib.Path, name: str) -> RunFiles:
             "--workdir of a run"
         )
     notes: list[str] = []
-    config = _config(workdir / CONFIG, notes)
+    config = flatten(_json(workdir / CONFIG, notes))
     log = _log(workdir / LOG, notes)
     planned, done = config.get("train.steps"), log[-1]["step"] if log else 0
     if log and isinstance(planned, int) and done < planned:
@@ -105,7 +105,18 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _json(path: pathlib.Path, notes: list[str], remedy: str) -> dict[str, Any]:
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the fields of a nested config by their full names."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _json(path: pathlib.Path, notes: list[str], remedy: str = "") -> dict[str, Any]:
     """Returns the object in a file; empty, with a note, if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -117,22 +128,6 @@ def _json(path: pathlib.Path, notes: list[str], remedy: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"{path.name} cannot be read: {error}.")
     return {}
-
-
-def _config(path: pathlib.Path, notes: list[str]) -> dict[str, Any]:
-    return flatten(_json(path, notes, ""))
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the fields of a nested config by their full names."""
-    flat = {}
-    for name, value in config.items():
-        flat |= (
-            flatten(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{name}": value}
-        )
-    return flat
 
 
 def _log(path: pathlib.Path, notes: list[str]) -> list[dict[str, float]]:
@@ -181,7 +176,7 @@ def _scores(workdir: pathlib.Path, notes: list[str]) -> tuple[Scores, ...]:
     paths = sorted(workdir.glob(f"*/{SCORES}"), key=lambda path: (path.parent.name, path))
     for path in paths:
         before = len(notes)
-        summary = _json(path, notes, "")
+        summary = _json(path, notes)
         rows = summary.get("rows")
         sound = isinstance(rows, list) and all(
             isinstance(row, dict) and isinstance(row.get("method"), str) for row in rows

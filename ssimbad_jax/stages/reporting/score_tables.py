@@ -1,13 +1,13 @@
 """Tables of scores: methods below each other, metrics beside each other, the best marked."""
 
+import collections
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages.reporting import run_files
+from ssimbad_jax.stages.reporting import numbers, run_files
 
-MISSING = "–"
 # Of files that do not say it themselves.
 KNOWN_METRICS = {
     "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True},
@@ -105,7 +105,7 @@ def tables(runs: Sequence[run_files.RunFiles]) -> list[Table]:
     made = []
     for pictures, scores in _by_pictures(runs).items():
         columns = _columns(score.summary for _, score in scores)
-        entries = _entries(scores, [column.name for column in columns])
+        entries = _entries(scores)
         settings = dict.fromkeys(
             setting for _, score in scores for setting in _settings(score.summary)
         )
@@ -119,24 +119,9 @@ def notes(runs: Sequence[run_files.RunFiles]) -> list[str]:
         str(note)
         for run in runs
         for score in run.scores
-        for note in _as_list(score.summary.get("notes"))
+        for note in numbers.items(score.summary.get("notes"))
     ]
     return list(dict.fromkeys(found))
-
-
-def decimals(values: Iterable[float], errors: Iterable[float]) -> int:
-    """Returns the places to show: errors keep one digit, or two if they begin with 1 or 2.
-
-    Without errors the values show three significant digits.
-    """
-    sizes = sorted(error for error in errors if error > 0)
-    if sizes:
-        typical = sizes[len(sizes) // 2]
-        exponent = math.floor(math.log10(typical))
-        digits = 2 if typical / 10**exponent < 3 else 1
-        return max(0, min(6, digits - 1 - exponent))
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    return max(0, min(6, 2 - math.floor(math.log10(largest)))) if largest else 0
 
 
 def _by_pictures(
@@ -156,11 +141,9 @@ def _pictures(run: run_files.RunFiles, summary: dict[str, Any]) -> str:
 
 
 def _settings(summary: dict[str, Any]) -> list[str]:
-    return [str(setting) for setting in _as_list(summary.get("settings"))] or list(pairs.SETTINGS)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return [str(setting) for setting in numbers.items(summary.get("settings"))] or list(
+        pairs.SETTINGS
+    )
 
 
 def _columns(summaries: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
@@ -197,21 +180,19 @@ def _metric_names(summary: dict[str, Any]) -> dict[str, None]:
     }
 
 
-def _entries(
-    scores: Sequence[tuple[str, run_files.Scores]], metrics: Sequence[str]
-) -> list[_Entry]:
+def _entries(scores: Sequence[tuple[str, run_files.Scores]]) -> list[_Entry]:
     """Returns the rows, models first, without repetitions of what was scored twice."""
     seen, entries = set(), []
     for run, score in scores:
         for row in score.summary["rows"]:
             step = score.summary.get("checkpoint_step")
             baseline = row.get("network_calls") == 0
-            numbers = tuple(
+            values = tuple(
                 (key, value)
                 for key, value in sorted(row.items())
                 if run_files.is_number(value) and key != "seconds_per_image"
             )
-            identity = ("" if baseline else run, "" if baseline else step, row["method"], numbers)
+            identity = ("" if baseline else run, "" if baseline else step, row["method"], values)
             if identity not in seen:
                 seen.add(identity)
                 entries.append(_Entry(run, f"{score.folder.name}, step {step}", row))
@@ -227,51 +208,51 @@ def _table(
         if any(f"{column.name}_{setting}" in entry.row for entry in entries)
     ]
     by_column = [list(_cells(column, setting, entries)) for column in shown]
-    seconds = [_number(entry.row.get("seconds_per_image")) for entry in entries]
+    baselines = collections.Counter(entry.row["method"] for entry in entries)
     rows = [
         Row(
-            entry.run,
+            # Baselines that all runs share belong to none of them.
+            "" if entry.is_baseline and baselines[entry.row["method"]] == 1 else entry.run,
             entry.source,
             entry.row["method"],
             entry.is_baseline,
-            _integer(entry.row.get("network_calls")),
-            MISSING if not second else f"{second:.3g}" if second < 1 else f"{second:.2f}",
+            numbers.count(entry.row.get("network_calls")),
+            numbers.seconds(entry.row.get("seconds_per_image")),
             tuple(cells[number] for cells in by_column),
         )
-        for number, (entry, second) in enumerate(zip(entries, seconds, strict=True))
+        for number, entry in enumerate(entries)
     ]
     return Table(SETTINGS.get(setting, setting), pictures, tuple(shown), tuple(rows))
 
 
 def _cells(column: Column, setting: str, entries: Sequence[_Entry]) -> Iterator[Cell]:
     key = f"{column.name}_{setting}"
-    values = [_number(entry.row.get(key)) for entry in entries]
-    errors = [_number(entry.row.get(f"{key}_standard_error")) or 0.0 for entry in entries]
+    values = [numbers.real(entry.row.get(key)) for entry in entries]
+    errors = [numbers.real(entry.row.get(f"{key}_standard_error")) or 0.0 for entry in entries]
     widths = [
         (interval[1] - interval[0]) / 4
         for entry in entries
-        for interval in [_interval(entry.row.get(f"{key}_interval"))]
+        for interval in [numbers.interval(entry.row.get(f"{key}_interval"))]
         if interval
     ]
-    places = decimals([value for value in values if value is not None], [*errors, *widths])
+    places = numbers.decimals([value for value in values if value is not None], [*errors, *widths])
     marks = _marks(column, values, entries)
     for entry, value, error, mark in zip(entries, values, errors, marks, strict=True):
         if value is None:
-            yield Cell(MISSING, (), "")
+            yield Cell(numbers.MISSING, (), "")
             continue
         details = [f"± {error:.{places}f}"] if error else []
-        spread = _number(entry.row.get(f"{key}_seed_spread"))
+        spread = numbers.real(entry.row.get(f"{key}_seed_spread"))
         if spread:
             details.append(f"seeds ± {spread:.{places}f}")
-        interval = _interval(entry.row.get(f"{key}_interval"))
+        interval = numbers.interval(entry.row.get(f"{key}_interval"))
         if interval:
-            details.append(f"{interval[0]:.{places}f} to {interval[1]:.{places}f}")
-        yield Cell(f"{value:.{places}f}".replace("-", "−"), tuple(details), mark)
+            low, high = (numbers.rounded(end, places) for end in interval)
+            details.append(f"{low} to {high}")
+        yield Cell(numbers.rounded(value, places), tuple(details), mark)
 
 
-def _marks(
-    column: Column, values: Sequence[float | None], entries: Sequence[_Entry]
-) -> list[str]:
+def _marks(column: Column, values: Sequence[float | None], entries: Sequence[_Entry]) -> list[str]:
     """Returns "best" for the best model and "unbeaten" for baselines that no model is better than.
 
     Baselines are yardsticks: copying the reference is always nearest to it.
@@ -294,18 +275,3 @@ def _marks(
         else:
             marks.append("best" if sign * value == best else "")
     return marks
-
-
-def _number(value: Any) -> float | None:
-    """Returns a number, infinity among them (PSNR of equal pictures), or None."""
-    is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_real and not math.isnan(value) else None
-
-
-def _interval(value: Any) -> tuple[float, float] | None:
-    ends = [_number(end) for end in _as_list(value)]
-    return (ends[0], ends[1]) if len(ends) == 2 and None not in ends else None  # type: ignore
-
-
-def _integer(value: Any) -> str:
-    return str(value) if isinstance(value, int) else MISSING
