@@ -53,7 +53,9 @@ def test_small_numbers_keep_their_digits_on_the_axis(log_y, values):
 
 def test_a_value_that_has_no_logarithm_gives_a_linear_axis():
     line = charts.Line("loss", np.arange(3.0), np.array([0.0, 1.0, 2.0]))
-    labels = re.findall(r">([^<]+)</text>", str(charts.line_chart("a", [line], "b", log_y=True).svg))
+    labels = re.findall(
+        r">([^<]+)</text>", str(charts.line_chart("a", [line], "b", log_y=True).svg)
+    )
     assert "0" in labels
 
 

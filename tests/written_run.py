@@ -12,7 +12,7 @@ SETTINGS = ("same", "cross")
 
 
 def write(workdir: pathlib.Path, *, seed: int = 0, steps: int = 1500, **fields) -> pathlib.Path:
-    """Writes config, calibration, log, scores, pictures and times; `train__batch_size=8` sets it."""
+    """Writes all but checkpoints; `train__batch_size=8` sets that field of the config."""
     generator = np.random.default_rng(seed)
     config = benchmark_s32.get_config()
     config.update_from_flattened_dict({name.replace("__", "."): v for name, v in fields.items()})

@@ -110,19 +110,31 @@ def newest_samples(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
 def faces(runs: Sequence[run_files.RunFiles]) -> list[FaceRow]:
     """Returns the first results of each run and folder, settings after each other."""
     sources = [(run, score) for run in runs for score in run.scores]
+    count = _faces_shown([score for _, score in sources])
     rows = []
     for setting in pairs.SETTINGS:
         for run, score in sources:
-            folder = score.folder / setting
             label = _label(runs, run, score)
-            paths = [folder / f"{number:05d}.png" for number in range(FACES)]
             pictures = tuple(
-                load(path, f"Face {number}, {setting} reference, {label}")
-                for number, path in enumerate(paths)
+                load(
+                    score.folder / setting / f"{number:05d}.png",
+                    f"Face {number}, {setting} reference, {label}",
+                )
+                for number in range(count)
             )
             if any(pictures):
                 rows.append(FaceRow(label, score_tables.SETTINGS[setting], pictures))
     return rows
+
+
+def _faces_shown(scores: Sequence[run_files.Scores]) -> int:
+    """Returns how many faces there are at most, up to `FACES`."""
+    counts = [
+        sum((score.folder / setting / f"{number:05d}.png").is_file() for number in range(FACES))
+        for score in scores
+        for setting in pairs.SETTINGS
+    ]
+    return max(counts, default=0)
 
 
 def _label(

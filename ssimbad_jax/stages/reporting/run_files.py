@@ -125,7 +125,7 @@ def _json(path: pathlib.Path, notes: list[str], remedy: str = "") -> dict[str, A
         return content
     except FileNotFoundError:
         notes.append(f"There is no {path.name}{remedy}.")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         notes.append(f"{path.name} cannot be read: {error}.")
     return {}
 
