@@ -47,10 +47,10 @@ def test_pictures_that_cannot_be_read_are_none(tmp_path):
 def test_the_same_faces_of_all_runs_are_in_one_column(run):
     (run.workdir / "eval" / "cross" / "00001.png").unlink()
     rows = images.faces([run, run._replace(name="other")])
-    assert [row.label for row in rows] == ["run, eval", "other, eval"] * 2
+    assert [row.label for row in rows] == ["run, heun-50 (eval)", "other, heun-50 (eval)"] * 2
     assert {len(row.pictures) for row in rows} == {3}
     assert rows[2].pictures[1] is None and rows[2].pictures[2] is not None
-    assert rows[0].pictures[1].text == "Face 1, same reference, run, eval"
+    assert rows[0].pictures[1].text == "Face 1, same reference, run, heun-50 (eval)"
 
 
 def test_grids_strips_and_the_newest_samples_are_labelled(run):
@@ -61,7 +61,7 @@ def test_grids_strips_and_the_newest_samples_are_labelled(run):
         (samples / name).write_bytes(grid.read_bytes())
     (samples / "00001500.png").write_bytes(b"cut off")
     for runs, prefix in (([run], ""), ([run, run._replace(scores=())], "run, ")):
-        assert [label for label, _ in images.grids(runs)] == [f"{prefix}eval"]
-        assert [label for label, _ in images.denoising_strips(runs)] == [f"{prefix}eval"]
+        assert [label for label, _ in images.grids(runs)] == [f"{prefix}heun-50 (eval)"]
+        assert [label for label, _ in images.denoising_strips(runs)] == [f"{prefix}heun-50 (eval)"]
         assert images.newest_samples(runs)[0][0] == f"{prefix}step 1000"
     assert images.noise_levels(run) is None

@@ -52,3 +52,8 @@ def test_an_interval_has_two_ends():
 )
 def test_durations_have_three_digits(value, text):
     assert numbers.seconds(value) == text
+
+
+def test_errors_do_not_look_like_zero():
+    assert numbers.error(0.126, 2) == "0.13"
+    assert numbers.error(0.0042, 2) == "0.004"

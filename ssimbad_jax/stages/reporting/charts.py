@@ -128,7 +128,7 @@ def line_chart(
             _label_decades(axes, lines)
         axes.set_xlabel(x_label)
         axes.margins(x=0.01)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(ticker.FuncFormatter(_short))
         axes.tick_params(axis="y", length=0)

@@ -140,7 +140,10 @@ def _faces_shown(scores: Sequence[run_files.Scores]) -> int:
 def _label(
     runs: Sequence[run_files.RunFiles], run: run_files.RunFiles, score: run_files.Scores
 ) -> str:
-    return score.folder.name if len(runs) == 1 else f"{run.name}, {score.folder.name}"
+    rows = score.summary["rows"]
+    # The pictures are those of the first method.
+    label = f"{rows[0]['method']} ({score.folder.name})" if rows else score.folder.name
+    return label if len(runs) == 1 else f"{run.name}, {label}"
 
 
 def _of_results(runs: Sequence[run_files.RunFiles], file: str, text: str) -> Iterator[Labelled]:

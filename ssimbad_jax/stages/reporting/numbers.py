@@ -44,6 +44,12 @@ def rounded(value: float, places: int) -> str:
     return f"{value:.{places}f}".replace("-", "−")
 
 
+def error(value: float, places: int) -> str:
+    """Returns a positive number with these places, or more if it would look like zero."""
+    text = f"{value:.{places}f}"
+    return text if float(text) else f"{value:.1g}"
+
+
 def decimals(values: Iterable[float], errors: Iterable[float]) -> int:
     """Returns the places to show: errors keep one digit, or two if they begin with 1 or 2.
 

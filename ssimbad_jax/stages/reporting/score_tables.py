@@ -241,10 +241,10 @@ def _cells(column: Column, setting: str, entries: Sequence[_Entry]) -> Iterator[
         if value is None:
             yield Cell(numbers.MISSING, (), "")
             continue
-        details = [f"± {error:.{places}f}"] if error else []
+        details = [f"± {numbers.error(error, places)}"] if error else []
         spread = numbers.real(entry.row.get(f"{key}_seed_spread"))
         if spread:
-            details.append(f"seeds ± {spread:.{places}f}")
+            details.append(f"seeds ± {numbers.error(spread, places)}")
         interval = numbers.interval(entry.row.get(f"{key}_interval"))
         if interval:
             low, high = (numbers.rounded(end, places) for end in interval)
