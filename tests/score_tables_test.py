@@ -61,6 +61,14 @@ def test_every_number_is_shown_with_its_error(tmp_path):
     ]
 
 
+def test_digits_are_those_that_the_file_asks_for(tmp_path):
+    summary = _summary({"a": 1.23456, "copy": 2.0})
+    for decimals, value in ((3, "1.235"), (0, "1"), (-1, "1.23"), ("x", "1.23"), (None, "1.23")):
+        summary["metrics"]["m"]["decimals"] = decimals
+        table, _ = score_tables.tables([_run(tmp_path / "run", summary)])
+        assert table.rows[0].cells[0].value == value
+
+
 def test_the_format_without_names_of_metrics_is_read(finished_run):
     run = run_files.read(finished_run.workdir, "run")
     summary = json.loads((finished_run.workdir / "eval" / "metrics.json").read_text())
@@ -130,6 +138,23 @@ def test_what_was_scored_twice_is_shown_once(tmp_path):
     assert [row.source for row in table.rows][:3] == ["eval, step 5"] * 2 + ["eval_1, step 5"]
 
 
+def test_a_later_scoring_with_more_metrics_replaces_the_first(tmp_path):
+    first = _summary({"a": 1.0, "copy": 0.0})
+    second = copy.deepcopy(first)
+    second["metrics"]["n"] = {"label": "N", "higher_is_better": False}
+    for row in second["rows"]:
+        row |= {"n_same": 0.5, "n_cross": None}
+    same, cross = score_tables.tables([_run(tmp_path / "run", first, second)])
+    assert [row.source for row in same.rows] == ["eval_1, step 5"] * 2
+    assert [cell.value for cell in cross.rows[0].cells] == ["1.00", "–"]
+
+
+def test_zero_is_a_score(tmp_path):
+    summaries = [_summary({"a": value, "copy": 9.0}) for value in (0.0, 1.0)]
+    same, _ = score_tables.tables([_run(tmp_path / "run", *summaries)])
+    assert [row.cells[0].value for row in same.rows] == ["0.00", "1.00", "9.00"]
+
+
 def test_missing_and_odd_values_are_shown_as_such(tmp_path):
     values = {"a": None, "b": float("nan"), "c": "<b>", "d": float("inf"), "copy": 0.5}
     table, _ = score_tables.tables([_run(tmp_path / "run", _summary(values))])
@@ -138,5 +163,9 @@ def test_missing_and_odd_values_are_shown_as_such(tmp_path):
 
 def test_notes_are_given_once(tmp_path):
     summary = written_run.scores(np.random.default_rng(3))
-    run = _run(tmp_path / "run", summary, summary | {"notes": ["Two seeds were scored.", "More."]})
-    assert score_tables.notes([run]) == ["Two seeds were scored.", "More."]
+    run = _run(
+        tmp_path / "run",
+        summary,
+        summary | {"notes": ["Two seeds were scored.", "More.", "AlexNet's."]},
+    )
+    assert score_tables.notes([run]) == ["LPIPS: AlexNet's.", "Two seeds were scored.", "More."]

@@ -13,7 +13,7 @@ from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import calibrate
 from ssimbad_jax.stages.reporting import run_files, score_tables
 
-LOSSLESS_BYTES = 300_000  # larger pictures lose a little
+LOSSLESS_BYTES = 200_000  # larger pictures lose a little
 LOSSY_QUALITY = 88
 LONGEST_SIDE = 2400  # pixels
 FACES = 12  # of each setting, shown one by one

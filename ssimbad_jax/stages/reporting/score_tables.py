@@ -29,6 +29,7 @@ class Column(NamedTuple):
         unit: may be empty.
         higher_is_better: None if not known.
         note: what to know about it; may be empty.
+        decimals: to be shown; None: as many as the errors allow.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Column(NamedTuple):
     unit: str
     higher_is_better: bool | None
     note: str
+    decimals: int | None
 
 
 class Cell(NamedTuple):
@@ -105,23 +107,22 @@ def tables(runs: Sequence[run_files.RunFiles]) -> list[Table]:
     made = []
     for pictures, scores in _by_pictures(runs).items():
         columns = _columns(score.summary for _, score in scores)
-        entries = _entries(scores)
         settings = dict.fromkeys(
             setting for _, score in scores for setting in _settings(score.summary)
         )
+        keys = [f"{column.name}_{setting}" for column in columns for setting in settings]
+        entries = _entries(scores, keys)
         made += [_table(pictures, setting, columns, entries) for setting in settings]
     return [table for table in made if table.columns]
 
 
 def notes(runs: Sequence[run_files.RunFiles]) -> list[str]:
-    """Returns what the files of scores say about themselves, each once."""
-    found = [
-        str(note)
-        for run in runs
-        for score in run.scores
-        for note in numbers.items(score.summary.get("notes"))
-    ]
-    return list(dict.fromkeys(found))
+    """Returns what the files say about their scores and each metric, without repetitions."""
+    summaries = [score.summary for run in runs for score in run.scores]
+    of_metrics = [f"{column.label}: {column.note}" for column in _columns(summaries) if column.note]
+    of_files = [str(note) for summary in summaries for note in numbers.items(summary.get("notes"))]
+    others = [note for note in of_files if not any(note in about for about in of_metrics)]
+    return list(dict.fromkeys([*of_metrics, *others]))
 
 
 def _by_pictures(
@@ -154,7 +155,7 @@ def _columns(summaries: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
         }
         for name, about in described.items():
             about = about if isinstance(about, dict) else {}
-            better = about.get("higher_is_better")
+            better, places = about.get("higher_is_better"), about.get("decimals")
             found.setdefault(
                 name,
                 Column(
@@ -163,6 +164,7 @@ def _columns(summaries: Iterable[dict[str, Any]]) -> tuple[Column, ...]:
                     str(about.get("unit") or ""),
                     better if isinstance(better, bool) else None,
                     str(about.get("note") or ""),
+                    places if isinstance(places, int) and 0 <= places <= 9 else None,
                 ),
             )
     return tuple(found.values())
@@ -180,23 +182,33 @@ def _metric_names(summary: dict[str, Any]) -> dict[str, None]:
     }
 
 
-def _entries(scores: Sequence[tuple[str, run_files.Scores]]) -> list[_Entry]:
-    """Returns the rows, models first, without repetitions of what was scored twice."""
-    seen, entries = set(), []
+def _entries(scores: Sequence[tuple[str, run_files.Scores]], keys: Sequence[str]) -> list[_Entry]:
+    """Returns the rows, models first, without those whose scores another row has as well."""
+    entries = []
     for run, score in scores:
+        step = score.summary.get("checkpoint_step")
         for row in score.summary["rows"]:
-            step = score.summary.get("checkpoint_step")
-            baseline = row.get("network_calls") == 0
-            values = tuple(
-                (key, value)
-                for key, value in sorted(row.items())
-                if run_files.is_number(value) and key != "seconds_per_image"
-            )
-            identity = ("" if baseline else run, "" if baseline else step, row["method"], values)
-            if identity not in seen:
-                seen.add(identity)
-                entries.append(_Entry(run, f"{score.folder.name}, step {step}", row))
-    return sorted(entries, key=lambda entry: entry.is_baseline)
+            entries.append(_Entry(run, f"{score.folder.name}, step {step}", row))
+    # What has no network is the same whichever run it stands beside.
+    owners = [("" if e.is_baseline else e.run, e.row["method"]) for e in entries]
+    values = [
+        {
+            (key, f"{value:.6g}")
+            for key in keys
+            for value in [numbers.real(entry.row.get(key))]
+            if value is not None
+        }
+        for entry in entries
+    ]
+    kept = [
+        entry
+        for i, entry in enumerate(entries)
+        if not any(
+            owners[i] == owners[j] and (values[i] < values[j] or (values[i] == values[j] and j < i))
+            for j in range(len(entries))
+        )
+    ]
+    return sorted(kept, key=lambda entry: entry.is_baseline)
 
 
 def _table(
@@ -229,13 +241,12 @@ def _cells(column: Column, setting: str, entries: Sequence[_Entry]) -> Iterator[
     key = f"{column.name}_{setting}"
     values = [numbers.real(entry.row.get(key)) for entry in entries]
     errors = [numbers.real(entry.row.get(f"{key}_standard_error")) or 0.0 for entry in entries]
-    widths = [
-        (interval[1] - interval[0]) / 4
-        for entry in entries
-        for interval in [numbers.interval(entry.row.get(f"{key}_interval"))]
-        if interval
-    ]
-    places = numbers.decimals([value for value in values if value is not None], [*errors, *widths])
+    places = column.decimals
+    if places is None:
+        intervals = [numbers.interval(entry.row.get(f"{key}_interval")) for entry in entries]
+        quarters = [(interval[1] - interval[0]) / 4 for interval in intervals if interval]
+        known = [value for value in values if value is not None]
+        places = numbers.decimals(known, [*errors, *quarters])
     marks = _marks(column, values, entries)
     for entry, value, error, mark in zip(entries, values, errors, marks, strict=True):
         if value is None:
