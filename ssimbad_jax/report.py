@@ -18,20 +18,14 @@ from ssimbad_jax.training import progress
 _OUT = flags.DEFINE_string("out", None, "The page, an HTML file.")
 
 
-def page_path(workdirs: Sequence[pathlib.Path], out: str | None) -> pathlib.Path:
-    """Returns where the page goes: to `out`, or else to the one run, or to the current folder."""
-    if out:
-        return pathlib.Path(out).expanduser()
-    return (workdirs[0] if len(workdirs) == 1 else pathlib.Path()) / report.RESULT
-
-
 def main(argv: Sequence[str]) -> None:
     """Writes the page."""
     if len(argv) < 2:
         raise app.UsageError("name the workdir of a run, or of several to compare them")
     logging.set_verbosity(logging.ERROR)
     workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]
-    path = page_path(workdirs, _OUT.value)
+    out = _OUT.value
+    path = pathlib.Path(out).expanduser() if out else report.default_path(workdirs)
     try:
         report.write(workdirs, path)
     except (ValueError, OSError) as error:

@@ -11,7 +11,6 @@ import sys
 import numpy as np
 import pytest
 
-from ssimbad_jax import report as command
 from ssimbad_jax.stages import report
 from tests import written_run
 
@@ -206,23 +205,22 @@ def test_a_folder_that_is_no_run_writes_nothing(workdir, tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_the_command_writes_to_the_workdir_or_where_it_is_told(workdir, other, tmp_path):
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "ssimbad_jax.report", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-        )
+def test_a_single_run_has_its_page_in_its_workdir(workdir, other):
+    assert report.default_path([workdir]) == workdir / "report.html"
+    assert report.default_path([workdir, other]) == pathlib.Path("report.html")
 
-    result = run(workdir, other, f"--out={tmp_path / 'new' / 'both.html'}")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"report: {tmp_path / 'new' / 'both.html'}\n"
+
+def test_the_command_writes_where_it_is_told_or_refuses_with_one_line(workdir, other, tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "ssimbad_jax.report", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    path = tmp_path / "new" / "both.html"
+    written = run(workdir, other, f"--out={path}")
+    assert (written.returncode, written.stderr) == (0, "")
+    assert written.stdout == f"report: {path}\n"
+    assert path.read_text(encoding="utf-8") == _write(tmp_path, workdir, other)
     refused = run(tmp_path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
-
-
-def test_a_single_run_has_its_page_in_its_workdir(workdir, tmp_path):
-    assert command.page_path([workdir], None) == workdir / "report.html"
-    assert command.page_path([workdir, workdir], None) == pathlib.Path("report.html")
-    assert command.page_path([workdir], str(tmp_path / "a.html")) == tmp_path / "a.html"
+    assert refused.stderr.startswith(f"error: {tmp_path} is no run")
+    assert refused.stderr.count("\n") == 1

@@ -21,7 +21,7 @@ def test_a_whole_run_is_read_without_notes(workdir):
     assert run.config["train.batch_size"] == 32
     assert len(run.log) == 30 + 6 and run.log[-1]["step"] == 1500
     assert [axis.name.split(",")[0] for axis in run.calibration.axes] == ["DDPM", "EDM", "SSIMBaD"]
-    assert [score.folder.name for score in run.scores] == ["eval"]
+    assert [score.name for score in run.scores] == ["eval"]
     assert run.record["stages"]["train"]["starts"] == 3
 
 
@@ -88,10 +88,10 @@ def test_rows_of_the_log_that_are_none_are_left_out(workdir):
 
 def test_every_folder_of_scores_is_found(workdir):
     summary = written_run.scores(np.random.default_rng(1))
-    for name in ("scores_of_other_pairs", "eval_euler10"):
+    for name in ("scores/of_other_pairs", "eval_euler10"):
         written_run.write_scores(workdir / name, summary)
     found = run_files.read(workdir, "run").scores
-    assert [s.folder.name for s in found] == ["eval", "eval_euler10", "scores_of_other_pairs"]
+    assert [score.name for score in found] == ["eval", "eval_euler10", "scores/of_other_pairs"]
 
 
 def test_a_folder_that_is_no_run_is_refused_with_one_line(tmp_path):

@@ -81,7 +81,11 @@ def test_the_format_without_names_of_metrics_is_read(finished_run):
     (column, other), *_ = [
         t.columns
         for t in score_tables.tables(
-            [run._replace(scores=(run_files.Scores(finished_run.workdir / "eval", unnamed),))]
+            [
+                run._replace(
+                    scores=(run_files.Scores("eval", finished_run.workdir / "eval", unnamed),)
+                )
+            ]
         )
     ]
     assert column.higher_is_better and column.unit == "dB"

@@ -98,7 +98,7 @@ def scores(generator: np.random.Generator) -> dict:
 
 def write_scores(folder: pathlib.Path, summary: dict) -> None:
     """Writes a metrics.json."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(summary))
 
 

@@ -26,8 +26,14 @@ def report(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """
     del config
     if jax.process_index() == 0:
-        write([workdir], workdir / RESULT)
-        progress.say(f"report: {workdir / RESULT}")
+        path = default_path([workdir])
+        write([workdir], path)
+        progress.say(f"report: {path}")
+
+
+def default_path(workdirs: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Returns where the page goes: to the one run, or else to the current folder."""
+    return (workdirs[0] if len(workdirs) == 1 else pathlib.Path()) / RESULT
 
 
 def write(workdirs: Sequence[pathlib.Path], path: pathlib.Path) -> None:

@@ -142,7 +142,7 @@ def _label(
 ) -> str:
     rows = score.summary["rows"]
     # The pictures are those of the first method.
-    label = f"{rows[0]['method']} ({score.folder.name})" if rows else score.folder.name
+    label = f"{rows[0]['method']} ({score.name})" if rows else score.name
     return label if len(runs) == 1 else f"{run.name}, {label}"
 
 

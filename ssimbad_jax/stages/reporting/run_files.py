@@ -29,10 +29,12 @@ class Scores(NamedTuple):
     """A folder that scoring wrote.
 
     Attributes:
+        name: of the folder, inside of the workdir.
         folder: where it lies.
         summary: content of `metrics.json`; `rows` is a list of objects, each with its `method`.
     """
 
+    name: str
     folder: pathlib.Path
     summary: dict[str, Any]
 
@@ -171,10 +173,11 @@ def _calibration(path: pathlib.Path, notes: list[str]) -> Calibration | None:
 
 
 def _scores(workdir: pathlib.Path, notes: list[str]) -> tuple[Scores, ...]:
-    """Returns every folder of results, the default one first."""
+    """Returns every folder of results, by name."""
     found = []
-    paths = sorted(workdir.glob(f"*/{SCORES}"), key=lambda path: (path.parent.name, path))
+    paths = sorted(workdir.rglob(SCORES))
     for path in paths:
+        name = path.parent.relative_to(workdir).as_posix()
         before = len(notes)
         summary = _json(path, notes)
         rows = summary.get("rows")
@@ -182,9 +185,9 @@ def _scores(workdir: pathlib.Path, notes: list[str]) -> tuple[Scores, ...]:
             isinstance(row, dict) and isinstance(row.get("method"), str) for row in rows
         )
         if sound and isinstance(summary.get("metrics", {}), dict):
-            found.append(Scores(path.parent, summary))
+            found.append(Scores(name, path.parent, summary))
         elif len(notes) == before:
-            notes.append(f"{path.parent.name}/{path.name} holds no rows of scores.")
+            notes.append(f"{name}/{path.name} holds no rows of scores.")
     if not paths:
         notes.append("There are no scores: not evaluated yet (--stages=evaluate).")
     return tuple(found)
