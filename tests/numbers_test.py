@@ -35,7 +35,12 @@ def test_what_is_no_number_is_none(value):
 def test_infinity_is_a_number():
     assert numbers.real(math.inf) == math.inf
     assert numbers.rounded(math.inf, 2) == "∞"
+    assert numbers.rounded(-math.inf, 2) == "−∞"
+
+
+def test_a_minus_sign_stands_before_numbers_only():
     assert numbers.rounded(-1.234, 2) == "−1.23"
+    assert numbers.rounded(-0.001, 2) == "0.00"
 
 
 @pytest.mark.parametrize("value", [None, 3, [1.0], [1.0, 2.0, 3.0], [1.0, None], "12"])

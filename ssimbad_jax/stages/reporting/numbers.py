@@ -41,7 +41,7 @@ def rounded(value: float, places: int) -> str:
     """Returns a number with its places behind the point and a proper minus sign."""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.{places}f}".replace("-", "−")
+    return f"{value:z.{places}f}".replace("-", "−")
 
 
 def error(value: float, places: int) -> str:

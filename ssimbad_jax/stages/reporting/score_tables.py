@@ -10,8 +10,8 @@ from ssimbad_jax.stages.reporting import numbers, run_files
 
 # Of files that do not say it themselves.
 KNOWN_METRICS = {
-    "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True},
-    "ssim": {"label": "SSIM", "unit": "", "higher_is_better": True},
+    "psnr": {"label": "PSNR", "unit": "dB", "higher_is_better": True, "decimals": 2},
+    "ssim": {"label": "SSIM", "unit": "", "higher_is_better": True, "decimals": 3},
 }
 _DETAILS = ("_standard_error", "_seed_spread", "_interval")
 SETTINGS = {
