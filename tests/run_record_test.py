@@ -48,6 +48,14 @@ def test_an_interrupted_stage_adds_up(tmp_path):
     assert run_record.read(tmp_path / "run.json")["config"] == "quickstart"
 
 
+def test_stages_that_run_at_once_do_not_lose_each_other(tmp_path):
+    """A run may be scored while it is trained."""
+    with run_record.timed(tmp_path, "train"), run_record.timed(tmp_path, "evaluate"):
+        pass
+    stages = _stages(tmp_path)
+    assert stages["train"]["finished"] and stages["evaluate"]["finished"]
+
+
 def test_the_time_is_written_while_a_stage_runs(tmp_path):
     """What a killed process leaves behind."""
     with run_record.timed(tmp_path, "train", seconds_between_writes=0.01):

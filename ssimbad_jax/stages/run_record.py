@@ -49,19 +49,20 @@ def timed(
         yield
         return
     path = workdir / RESULT
-    record = _read_or_new(path)
-    record |= {"versions": versions(), "devices": devices()}
-    record["config"] = config_name or record.get("config", "")
-    before = record["stages"].get(stage, {"seconds": 0.0, "starts": 0})
+    before = _read_or_new(path)["stages"].get(stage, {"seconds": 0.0, "starts": 0})
+    what_runs = {"versions": versions(), "devices": devices()}
     begin, done = time.monotonic(), threading.Event()
 
     def write(finished: str | None) -> None:
+        # Read again each time: another process may score the run while this one trains it.
+        record = _read_or_new(path) | what_runs
+        record["config"] = config_name or record.get("config", "")
         record["stages"][stage] = {
             "seconds": round(before["seconds"] + time.monotonic() - begin, 2),
             "starts": before["starts"] + 1,
             "finished": finished,
         }
-        unfinished = path.with_suffix(".json.part")
+        unfinished = path.with_name(f"{RESULT}.{stage}.part")
         unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
         os.replace(unfinished, path)
 
@@ -132,5 +133,5 @@ def _read_or_new(path: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {"stages": {}}
     except ValueError as error:
-        progress.say(f"{error}. Times are counted anew.")
+        progress.say(f"{error}; until then times are counted anew")
         return {"stages": {}}
