@@ -1,4 +1,4 @@
-"""The main job: calibrate, train, evaluate.
+"""The main job: calibrate, train, evaluate, report.
 
     python -m ssimbad_jax.main --config=configs/edm_ssimbad.py --config.data.dir=PICTURES
 
@@ -21,7 +21,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The config, a Python 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where everything is written; by default runs/<config name>."
 )
-_STAGES = flags.DEFINE_list("stages", ["calibrate", "train", "evaluate"], "What to run, in order.")
+_STAGES = flags.DEFINE_list(
+    "stages", ["calibrate", "train", "evaluate", "report"], "What to run, in order."
+)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "One process a host of a cluster or TPU pod: call jax.distributed."
 )
@@ -62,9 +64,10 @@ def main(argv: Sequence[str]) -> None:
     else:
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = _WORKDIR.value or pathlib.Path("runs") / pathlib.Path(config_file).stem
+    config_name = pathlib.Path(config_file).stem
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config_name)
     try:
-        run.run(config, pathlib.Path(workdir), _STAGES.value)
+        run.run(config, workdir, _STAGES.value, config_name)
     except (ValueError, OSError, loop.NonFiniteError) as error:
         sys.exit(f"error: {error}")
 

@@ -134,3 +134,11 @@ def test_the_log_of_an_interrupted_training_has_no_gaps_and_no_repetitions(runs)
         rows = metric_log.read(runs / name / "metrics.jsonl")
         logs.append([{k: v for k, v in row.items() if k != "images_per_second"} for row in rows])
     assert logs[0] == logs[1]
+
+
+def test_the_times_of_both_parts_are_counted(runs):
+    for name, starts in (("whole", 1), ("parts", 2)):
+        record = json.loads((runs / name / "run.json").read_text())
+        assert record["stages"]["train"]["starts"] == starts
+        assert record["stages"]["evaluate"]["finished"]
+        assert record["config"] == "edm_ssimbad"

@@ -28,6 +28,8 @@ from tests import tiny_run
         "eval/grid.png",
         "eval/same/00010.png",
         "eval/cross/00010.png",
+        "report.html",
+        "run.json",
     ],
 )
 def test_every_stage_writes_its_results(finished_run, result):
@@ -45,10 +47,10 @@ def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch, caps
     stages = {name: lambda *_, name=name: ran.append(name) for name in run.STAGES}
     monkeypatch.setattr(run, "STAGES", stages)
     config = tiny_run.make_config(prepared_dir)
-    run.run(config, tmp_path / "all", ["evaluate", "calibrate", "train"])
-    assert ran == ["calibrate", "train", "evaluate"]
+    run.run(config, tmp_path / "all", ["evaluate", "report", "calibrate", "train"])
+    assert ran == ["calibrate", "train", "evaluate", "report"]
     run.run(config, tmp_path / "one", ["train"])
-    assert ran[3:] == ["train"]
+    assert ran[4:] == ["train"]
     # Where the pictures come from, and how to use one's own.
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
@@ -93,6 +95,12 @@ def test_pairs_of_another_size_are_refused_before_anything_is_written(prepared_d
     with pytest.raises(ValueError, match=r"gt in .*data\.image_size = 16"):
         run.run(config, tmp_path / "run", ["train", "evaluate"])
     assert not (tmp_path / "run").exists()
+
+
+def test_the_time_of_each_stage_is_kept(finished_run):
+    record = json.loads((finished_run.workdir / "run.json").read_text())
+    assert list(record["stages"]) == list(run.STAGES)
+    assert all(stage["seconds"] > 0 and stage["finished"] for stage in record["stages"].values())
 
 
 def test_batch_sizes_are_those_that_devices_share(prepared_dir):

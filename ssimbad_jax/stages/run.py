@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import jax
 import ml_collections
 
-from ssimbad_jax.stages import calibrate, components, evaluate, train, validation
+from ssimbad_jax.stages import (
+    calibrate,
+    components,
+    evaluate,
+    report,
+    run_record,
+    train,
+    validation,
+)
 from ssimbad_jax.training import progress
 
 CONFIG = "config.json"
@@ -24,6 +32,7 @@ STAGES: dict[str, Stage] = {
     "calibrate": _calibrate,
     "train": train.train,
     "evaluate": evaluate.evaluate,
+    "report": report.report,
 }
 
 
@@ -32,13 +41,19 @@ def batch_sizes(config: ml_collections.ConfigDict) -> list[int]:
     return [config.train.batch_size // max(1, config.train.accumulate), config.eval.batch_size]
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequence[str]) -> None:
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    stages: Sequence[str],
+    config_name: str = "",
+) -> None:
     """Checks the config and runs the stages.
 
     Args:
         config: see `configs/edm_ssimbad.py`.
         workdir: where everything is written; made if it does not exist.
         stages: names out of `STAGES`.
+        config_name: of the config's file, for `run.json`.
 
     Raises:
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
@@ -60,7 +75,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
     _say_what_data(config)
     for name, stage in STAGES.items():
         if name in stages:
-            stage(config, workdir)
+            with run_record.timed(workdir, name, config_name):
+                stage(config, workdir)
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:

@@ -1,0 +1,37 @@
+"""The report of a run as a command, and the comparison of several runs in one page.
+
+    python -m ssimbad_jax.report runs/a [runs/b ...] [--out=FILE]
+
+One run's page goes to its workdir as `report.html`; a comparison goes to `report.html` in the
+folder where the command is run, unless --out names another file.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+
+from ssimbad_jax.stages import report
+from ssimbad_jax.training import progress
+
+_OUT = flags.DEFINE_string("out", None, "The page, an HTML file.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the page."""
+    if len(argv) < 2:
+        raise app.UsageError("name the workdir of a run, or of several to compare them")
+    logging.set_verbosity(logging.ERROR)
+    workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]
+    out = _OUT.value
+    path = pathlib.Path(out).expanduser() if out else report.default_path(workdirs)
+    try:
+        report.write(workdirs, path)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    progress.say(f"report: {path}")
+
+
+if __name__ == "__main__":
+    app.run(main)

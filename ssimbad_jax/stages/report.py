@@ -1,0 +1,89 @@
+"""The report: one page that shows a run, or compares several.
+
+everything in the workdir -> report.html, which needs no other file and no network
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import jinja2
+import ml_collections
+
+from ssimbad_jax.stages.reporting import curves, facts, images, run_files, score_tables
+from ssimbad_jax.training import progress
+
+RESULT = "report.html"
+
+
+def report(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes the page of a run; of several hosts only the first does.
+
+    Args:
+        config: not read: the page shows what the workdir holds.
+        workdir: of the run.
+    """
+    del config
+    if jax.process_index() == 0:
+        path = default_path([workdir])
+        write([workdir], path)
+        progress.say(f"report: {path}")
+
+
+def default_path(workdirs: Sequence[pathlib.Path]) -> pathlib.Path:
+    """Returns where the page goes: to the one run, or else to the current folder."""
+    return (workdirs[0] if len(workdirs) == 1 else pathlib.Path()) / RESULT
+
+
+def write(workdirs: Sequence[pathlib.Path], path: pathlib.Path) -> None:
+    """Writes the page of one run or the comparison of several.
+
+    Args:
+        workdirs: of the runs, in the order to show.
+        path: the HTML.
+
+    Raises:
+        ValueError: a folder is no run, or a run is named twice; nothing was written.
+    """
+    names = run_files.names(workdirs)
+    runs = [run_files.read(workdir, name) for workdir, name in zip(workdirs, names, strict=True)]
+    page = render(runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(page, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def render(runs: Sequence[run_files.RunFiles]) -> str:
+    """Returns the page; equal files give equal text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ssimbad_jax.stages.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    from_paper, between_runs, all_fields = facts.config(runs)
+    return environment.get_template("report.html").render(
+        runs=runs,
+        overview=facts.overview(runs),
+        tables=score_tables.tables(runs),
+        score_notes=score_tables.notes(runs),
+        grids=images.grids(runs),
+        strips=images.denoising_strips(runs),
+        faces=images.faces(runs),
+        samples=images.newest_samples(runs),
+        training=curves.training(runs),
+        calibrations=[
+            (run, curves.calibration(run), images.noise_levels(run))
+            for run in runs
+            if run.calibration
+        ],
+        fields_from_paper=from_paper,
+        fields_between_runs=between_runs,
+        fields=all_fields,
+        paper=facts.PAPER if facts.has_paper_config() else "",
+        times=facts.times(runs),
+        versions=facts.versions(runs),
+    )

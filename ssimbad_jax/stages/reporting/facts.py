@@ -1,0 +1,185 @@
+"""Short facts about runs: what was run, how the configs differ, versions and times."""
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ssimbad_jax.stages.reporting import run_files
+from ssimbad_jax.stages.reporting.numbers import MISSING
+from ssimbad_jax.training import progress
+
+PAPER = "configs/edm_ssimbad.py"
+
+
+class Fact(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        name: of the row.
+        values: one a run.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Tells whether the runs disagree."""
+        return len(set(self.values)) > 1
+
+
+def overview(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
+    """Returns what was run and how far it came."""
+    return _table(
+        runs,
+        {
+            "Config": lambda run: str(run.record.get("config") or MISSING),
+            "Pictures": _pictures,
+            "Network": _network,
+            "Noise schedule": _schedule,
+            "Training": _training,
+            "Loss, last": lambda run: _last(run, "loss"),
+            "Held-out loss, least": _least_validation_loss,
+            "Time in all": lambda run: _duration(sum(_seconds(run).values())),
+            "Devices": _devices,
+        },
+    )
+
+
+def times(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
+    """Returns how long each stage took, over all its starts, and when it ended."""
+    stages = list(dict.fromkeys(stage for run in runs for stage in _seconds(run)))
+    return [Fact(stage, tuple(_time(run, stage) for run in runs)) for stage in stages]
+
+
+def versions(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
+    """Returns the versions of what ran last."""
+    known = [run.record.get("versions") for run in runs]
+    by_run = [versions if isinstance(versions, dict) else {} for versions in known]
+    packages = list(dict.fromkeys(name for versions in by_run for name in versions))
+    return [
+        Fact(str(name), tuple(str(versions.get(name, MISSING)) for versions in by_run))
+        for name in packages
+    ]
+
+
+def config(runs: Sequence[run_files.RunFiles]) -> tuple[list[Fact], list[Fact], list[Fact]]:
+    """Returns config fields, the paper's value last: those that differ from it, between runs, all.
+
+    The first list is empty and there is no value of the paper where its config is not at hand.
+    """
+    paper = _paper_config()
+    columns = [run.config for run in runs] + ([paper] if paper else [])
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [Fact(name, tuple(_text(column, name) for column in columns)) for name in names]
+    from_paper = [row for row in rows if paper and row.differs]
+    between = [row for row in rows if len(set(row.values[: len(runs)])) > 1]
+    return from_paper, between, rows
+
+
+def has_paper_config() -> bool:
+    """Tells whether the paper's config is at hand."""
+    return bool(_paper_config())
+
+
+def _paper_config() -> dict[str, Any]:
+    """Returns the paper's config; empty if the program runs outside of its repository."""
+    try:
+        module = importlib.import_module("configs.edm_ssimbad")
+    except ImportError:
+        return {}
+    return run_files.flatten(json.loads(module.get_config().to_json()))
+
+
+def _table(
+    runs: Sequence[run_files.RunFiles], cells: dict[str, Callable[[run_files.RunFiles], str]]
+) -> list[Fact]:
+    return [Fact(name, tuple(map(cell, runs))) for name, cell in cells.items()]
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    if name not in fields:
+        return MISSING
+    value = fields[name]
+    if isinstance(value, str):
+        return value or "“”"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _pictures(run: run_files.RunFiles) -> str:
+    if not run.config:
+        return MISSING
+    size = _text(run.config, "data.image_size")
+    folder = str(run.config.get("data.dir", "")).rstrip("/\\").replace("\\", "/")
+    return f"{folder.rpartition('/')[-1] or 'built-in toy faces'}, {size} px"
+
+
+def _network(run: run_files.RunFiles) -> str:
+    if not run.config:
+        return MISSING
+    base, multipliers, groups = (
+        _text(run.config, f"model.{name}")
+        for name in ("base_channels", "channel_multipliers", "num_groups")
+    )
+    return f"U-Net, {base} channels × {multipliers}, {groups} groups"
+
+
+def _schedule(run: run_files.RunFiles) -> str:
+    if run.config.get("diffusion.schedule") == "edm":
+        return "EDM"
+    if run.calibration is None:
+        return MISSING
+    chosen = run.calibration.record["chosen"]
+    return f"SSIMBaD, {chosen.get('name', '?')}, R² {chosen['r2']:.3f}"
+
+
+def _training(run: run_files.RunFiles) -> str:
+    if not run.log:
+        return "not begun"
+    step, planned = run.log[-1]["step"], run.config.get("train.steps")
+    batch = run.config.get("train.batch_size")
+    text = f"{step:,.0f}" + (f" of {planned:,}" if isinstance(planned, int) and planned else "")
+    return text + (f" steps of {batch} pictures" if run_files.is_number(batch) else " steps")
+
+
+def _last(run: run_files.RunFiles, column: str) -> str:
+    values = [row[column] for row in run.log if column in row]
+    return f"{values[-1]:.4f}" if values else MISSING
+
+
+def _least_validation_loss(run: run_files.RunFiles) -> str:
+    rows = [row for row in run.log if "validation_loss" in row]
+    if not rows:
+        return MISSING
+    least = min(rows, key=lambda row: row["validation_loss"])
+    return f"{least['validation_loss']:.4f} at step {least['step']:,.0f}"
+
+
+def _seconds(run: run_files.RunFiles) -> dict[str, float]:
+    """Returns the seconds of each stage but this one, which is not over yet."""
+    stages = run.record.get("stages", {})
+    return {name: stage["seconds"] for name, stage in stages.items() if name != "report"}
+
+
+def _time(run: run_files.RunFiles, stage: str) -> str:
+    found = run.record.get("stages", {}).get(stage)
+    if not found:
+        return MISSING
+    starts, finished = found["starts"], found.get("finished")
+    end = f"ended {str(finished)[:16].replace('T', ' ')} UTC" if finished else "not finished"
+    return f"{_duration(found['seconds'])}, {starts} start{'s' * (starts != 1)}, {end}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds == 0:
+        return MISSING
+    return f"{seconds:.1f} s" if seconds < 10 else progress.format_duration(seconds)
+
+
+def _devices(run: run_files.RunFiles) -> str:
+    devices = run.record.get("devices")
+    if not isinstance(devices, dict):
+        return MISSING
+    count, kind, hosts = (devices.get(name, "?") for name in ("count", "kind", "hosts"))
+    return f"{count} × {kind}" + (f" on {hosts} hosts" if hosts not in (1, "?") else "")
