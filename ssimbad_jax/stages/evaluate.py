@@ -19,8 +19,8 @@ import numpy as np
 from ssimbad_jax.data import conditions, pairs, pipeline
 from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.metrics import psnr, ssim
-from ssimbad_jax.stages import components, score_files
-from ssimbad_jax.training import checkpoint, progress, sharding
+from ssimbad_jax.stages import components, continuation, score_files
+from ssimbad_jax.training import checkpoint, progress, recovery, sharding
 
 METRICS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "psnr": psnr.psnr,
@@ -59,7 +59,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises:
         FileNotFoundError: there is no checkpoint, or no file of pairs.
-        ValueError: the pairs do not fit the model.
+        ValueError: the pairs do not fit the model, or the checkpoint not the config.
+        DamagedError: there are checkpoints, and all are damaged.
     """
     mesh = sharding.data_mesh()
     test_pairs = open_pairs(config)
@@ -125,15 +126,19 @@ def _trained_params(
     """Returns the step and the averaged parameters of the checkpoint to score."""
     checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS, read_only=True)
     try:
+        like = components.abstract_params(config, sharding.replicated(mesh))
         best = config.eval.checkpoint == "best"
-        step = checkpoints.best_step() if best else checkpoints.latest_step()
-        if step is None:
+        restored = recovery.restore_ema_params(checkpoints, like, best)
+        if restored is None:
             raise FileNotFoundError(
                 f"{checkpoints.directory} holds no checkpoint; "
                 "train first: --stages=calibrate,train"
             )
-        like = components.abstract_params(config, sharding.replicated(mesh))
-        return step, checkpoints.restore_ema_params(step, like)
+        step, params = restored
+        continuation.check_network(
+            checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
+        )
+        return step, params
     finally:
         checkpoints.close()
 

@@ -1,13 +1,22 @@
 """All stages of a run, in order."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import ml_collections
 
-from ssimbad_jax.stages import calibrate, components, evaluate, train, validation
+from ssimbad_jax.stages import (
+    calibrate,
+    components,
+    evaluate,
+    failures,
+    train,
+    validation,
+    workdir_lock,
+)
 from ssimbad_jax.training import progress
 
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
@@ -42,6 +51,10 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
         FileNotFoundError: `eval.pairs` is no file; nothing was run.
         ValueError: `eval.pairs` does not fit the model; nothing was run.
+        LockedError: another run works in the workdir; nothing was run.
+        StorageError: a folder is full or cannot be written; what was saved before is intact.
+        OutOfMemoryError: a stage needs more memory than there is.
+        Interrupted: a signal asked to stop; the same call continues.
     """
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
@@ -49,15 +62,35 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequen
             f"--stages names {unknown[0]!r}; choose from {','.join(STAGES)}"
         )
     validation.check(config, jax.device_count(), jax.process_count())
+    folders = (workdir, components.prepared_dir(config))
     if "evaluate" in stages and config.eval.pairs:
         evaluate.open_pairs(config)  # a bad file is refused now, not after the training
-    workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0 and ("train" in stages or not (workdir / "config.json").exists()):
-        (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
-    _say_what_data(config)
-    for name, stage in STAGES.items():
-        if name in stages:
-            stage(config, workdir)
+    with failures.explained("start", config, folders), _locked(config, workdir, stages):
+        if jax.process_index() == 0 and (
+            "train" in stages or not (workdir / "config.json").exists()
+        ):
+            (workdir / "config.json").write_text(json.dumps(components.as_json(config), indent=2))
+        _say_what_data(config)
+        for name, stage in STAGES.items():
+            if name in stages:
+                with failures.explained(name, config, folders):
+                    stage(config, workdir)
+
+
+@contextlib.contextmanager
+def _locked(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequence[str]
+) -> Iterator[None]:
+    """Keeps other runs out of what the stages write: the run, the folder of scores, or both.
+
+    Whoever only scores does not touch the run, and may do so while it is trained.
+    """
+    with contextlib.ExitStack() as locks:
+        if set(stages) != {"evaluate"}:
+            locks.enter_context(workdir_lock.hold(workdir))
+        if "evaluate" in stages:
+            locks.enter_context(workdir_lock.hold(workdir / config.eval.folder))
+        yield
 
 
 def _say_what_data(config: ml_collections.ConfigDict) -> None:
