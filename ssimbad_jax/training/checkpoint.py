@@ -9,7 +9,6 @@ saved, is damaged, and `training.recovery` uses the checkpoint before it.
 import contextlib
 import itertools
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from ssimbad_jax.training import digest, sharding
+from ssimbad_jax.training import digest, sharding, storage_noise
 from ssimbad_jax.training import state as state_lib
 
 VALIDATION_LOSS = "validation_loss"
@@ -173,44 +172,44 @@ class Checkpoints:
         return Restored(state, content["position"]["samples"], content["config"])
 
     def restore_ema_params(self, step: int, like: state_lib.Params) -> state_lib.Params:
-        """Reads only the averaged parameters of a checkpoint.
-
-        Args:
-            step: which one.
-            like: as in `restore`, only the parameters.
-
-        Raises:
-            DamagedError: it cannot be read, or is not what was saved.
-            MisfitError: the checkpoint's arrays are not those of `like`.
-        """
+        """Reads only the averaged parameters of a checkpoint; otherwise like `restore`."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         return self._read(step, {"ema_params": abstract}, ())["ema_params"]
 
     def run_config(self, step: int) -> dict[str, Any]:
-        """Returns the config of the run that saved a checkpoint.
-
-        Raises:
-            DamagedError: it cannot be read, or is not what was saved.
-        """
+        """Returns only the config of the run that saved a checkpoint; otherwise like `restore`."""
         return self._read(step, {}, ("config",))["config"]
 
     def _read(self, step: int, arrays: dict[str, Any], jsons: Sequence[str]) -> dict[str, Any]:
         """Reads items and compares them with what was saved."""
-        with self._reading(step):
-            digests = self._digests(step)
-            metadata = self._manager.item_metadata(step)
-            for item, like in arrays.items():
-                saved = _shapes(metadata[item].tree)
-                if digests and saved != digest.shapes(digests, item):
-                    raise ValueError(f"the list of arrays in {item} is not what was saved")
-                self._check_fits(step, saved, _shapes(like))
-            wanted = {item: ocp.args.StandardRestore(like) for item, like in arrays.items()}
-            wanted |= {item: ocp.args.JsonRestore() for item in jsons}
-            content = dict(self._manager.restore(step, args=ocp.args.Composite(**wanted)))
-            if digests:
-                read = {item: content[item] for item in jsons}
-                read["metrics"] = self._manager.metrics(step)
-                digest.check_items(digests, {item: content[item] for item in arrays}, read)
+        with storage_noise.silenced():
+            try:
+                return self._read_or_raise(step, arrays, jsons)
+            except (MisfitError, MemoryError, jax.errors.JaxRuntimeError):
+                raise
+            except Exception as error:
+                # Whatever else Orbax and TensorStore raise on reading is damage.
+                reason = storage_noise.in_short(error)
+            storage_noise.collect_unfinished_reads()
+        raise DamagedError(f"{self.path(step)} ({reason})")
+
+    def _read_or_raise(
+        self, step: int, arrays: dict[str, Any], jsons: Sequence[str]
+    ) -> dict[str, Any]:
+        digests = self._digests(step)
+        metadata = self._manager.item_metadata(step)
+        for item, like in arrays.items():
+            saved = _shapes(metadata[item].tree)
+            if digests and saved != digest.shapes(digests, item):
+                raise ValueError(f"the list of arrays in {item} is not what was saved")
+            self._check_fits(step, saved, _shapes(like))
+        wanted = {item: ocp.args.StandardRestore(like) for item, like in arrays.items()}
+        wanted |= {item: ocp.args.JsonRestore() for item in jsons}
+        content = dict(self._manager.restore(step, args=ocp.args.Composite(**wanted)))
+        if digests:
+            read = {item: content[item] for item in jsons}
+            read["metrics"] = self._manager.metrics(step)
+            digest.check_items(digests, {item: content[item] for item in arrays}, read)
         return content
 
     def _digests(self, step: int) -> dict[str, Any]:
@@ -308,22 +307,13 @@ class Checkpoints:
         self._manager.close()
 
     @contextlib.contextmanager
-    def _reading(self, step: int) -> Iterator[None]:
-        """Whatever Orbax and TensorStore raise on reading is damage; too little memory is not."""
-        try:
-            yield
-        except (MisfitError, MemoryError, jax.errors.JaxRuntimeError):
-            raise
-        except Exception as error:
-            raise DamagedError(f"{self.path(step)} ({_in_short(error)})") from error
-
-    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
+            reason = storage_noise.in_short(error)
             raise SaveError(
-                f"a checkpoint could not be written to {self.directory} ({_in_short(error)}, "
+                f"a checkpoint could not be written to {self.directory} ({reason}, "
                 f"{shutil.disk_usage(self.directory).free / 1e6:.0f} MB free); those before are "
                 "intact. Mend that and run the same command again"
             ) from error
@@ -335,15 +325,6 @@ def _training_item(state: state_lib.TrainState) -> dict[str, Any]:
 
 def _shapes(tree: Any) -> dict[str, str]:
     return {name: digest.kind_and_shape(leaf) for name, leaf in digest.flatten(tree).items()}
-
-
-def _in_short(error: Exception) -> str:
-    """Returns the reason without the chain of places that TensorStore tells."""
-    system = re.search(
-        r"(?:No space|Read-only|Disk quota|File too|Permission|Input/)[^\[\n]*", str(error)
-    )
-    lines = str(error).splitlines() or [""]
-    return system[0].strip() if system else f"{type(error).__name__}: {lines[0][:160]}"
 
 
 def _validation_loss(metrics: dict[str, float]) -> float:
