@@ -28,7 +28,7 @@ from tests import program, same_results, tiny_run
 
 _KILLS = flags.DEFINE_integer("kills", 100, "SIGKILLs in all.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the times of the kills.")
-_KILLS_OF_A_RUN = flags.DEFINE_integer("kills_of_a_run", 8, "Before it may end.", lower_bound=1)
+_KILLS_OF_A_RUN = flags.DEFINE_integer("kills_of_a_run", 10, "Before it may end.", lower_bound=1)
 
 STAGES = (
     "start of the program",
@@ -39,7 +39,7 @@ STAGES = (
     "evaluation",
 )
 ANY_TIME = "any time"
-AIMS = (ANY_TIME, ANY_TIME, *STAGES[1:], STAGES[4])
+AIMS = (ANY_TIME, ANY_TIME, *STAGES[1:], STAGES[4], STAGES[4])
 POLL = 0.005  # seconds
 TEMPORARY = "checkpoints/pretrain/*.orbax-checkpoint-tmp*"
 # More to be killed in, and no change of the numbers of the run that is compared with.
