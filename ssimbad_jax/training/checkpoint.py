@@ -303,8 +303,11 @@ class Checkpoints:
         Raises:
             SaveError: the last checkpoint could not be written.
         """
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # what it raises, `wait` has raised
+                self._manager.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

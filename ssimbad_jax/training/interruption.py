@@ -30,8 +30,6 @@ class Interrupted(BaseException):
 @contextlib.contextmanager
 def handled() -> Iterator[None]:
     """Handles the signals as this module says; to be entered in the main thread."""
-    _requested.clear()
-    _deferring.clear()
     # Python runs handlers between two of its own instructions, so not while XLA compiles for a
     # minute. The wake-up socket is written at once, and a thread sees the second signal there.
     receiver, sender = socket.socketpair()
@@ -46,6 +44,7 @@ def handled() -> Iterator[None]:
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup_before)
         sender.close()
+        _requested.clear()
 
 
 @contextlib.contextmanager
