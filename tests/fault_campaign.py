@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
@@ -97,30 +97,47 @@ class Run:
         return "start of the program"
 
 
-def kill_once(run: Run, aim: str, generator: random.Random, durations: dict[str, float]) -> str:
+def kill_when(run: Run, condition: Callable[[], bool], seconds_later: float = 0.0) -> str:
     """Starts a run and kills it.
 
     Args:
         run: the run.
-        aim: a stage to wait for, or `ANY_TIME`.
-        generator: of the delay.
-        durations: seconds of the stages, and of the whole, in the run that nobody kills.
+        condition: to be waited for.
+        seconds_later: to wait after that.
 
     Returns:
         The stage that was hit; nothing if the run ended before.
     """
     process = run.start()
-    waits = aim != ANY_TIME
-    while waits and process.poll() is None and run.stage() != aim:
+    while process.poll() is None and not condition():
         time.sleep(POLL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(generator.uniform(0.0, durations[aim]))
+        process.wait(seconds_later)
     process.send_signal(signal.SIGKILL)
     status = process.wait()
     if status == 0:
         return ""
     assert status == -signal.SIGKILL, f"it failed:\n{run.output()}"
     return run.stage()
+
+
+def kill_in(run: Run, aim: str, generator: random.Random, durations: dict[str, float]) -> str:
+    """Kills a run in a stage, or at `ANY_TIME`.
+
+    Args:
+        run: the run.
+        aim: when.
+        generator: of the delay.
+        durations: seconds of the stages, and of the whole, in the run that nobody kills.
+
+    Returns:
+        See `kill_when`.
+    """
+    return kill_when(
+        run,
+        lambda: aim == ANY_TIME or run.stage() == aim,
+        generator.uniform(0.0, durations[aim]),
+    )
 
 
 def time_stages(run: Run) -> dict[str, float]:
@@ -171,7 +188,7 @@ def campaign(folder: pathlib.Path, kills: int, seed: int, kills_of_a_run: int) -
         wanted = min(kills_of_a_run, kills - hits.total())
         aims = sorted(generator.choices(AIMS, k=wanted), key=(ANY_TIME, *STAGES).index)
         for aim in aims:
-            if hit := kill_once(run, aim, generator, durations):
+            if hit := kill_in(run, aim, generator, durations):
                 hits[hit] += 1
                 print(f"run {runs}: waited for {aim}, hit {hit}", flush=True)
         finish_and_compare(run, whole)

@@ -105,10 +105,10 @@ def test_data_preparation_on_a_full_disk_says_so_and_starts_again(disk, tmp_path
 
 
 @pytest.mark.parametrize("stages", [["train"], ["evaluate"]])
-def test_a_read_only_workdir_is_refused_before_any_work(disk, finished_run, stages):
-    shutil.copytree(finished_run.workdir, disk.path / "run")
+def test_a_read_only_workdir_is_refused_before_any_work(disk, prepared_dir, stages):
+    (disk.path / "run").mkdir()
     disk.change("ro")
     with pytest.raises(
         failures.StorageError, match=r"start: .*disk/run.* cannot be written .*another --workdir"
     ):
-        run.run(finished_run.config, disk.path / "run", stages)
+        run.run(tiny_run.make_config(prepared_dir), disk.path / "run", stages)

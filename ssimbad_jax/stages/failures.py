@@ -80,8 +80,11 @@ def explained(
     """
     try:
         yield
+    except (OutOfMemoryError, StorageError):
+        raise  # explained inside
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        is_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        if not is_memory or stage not in MEMORY_REMEDIES:
             raise
         raise OutOfMemoryError(
             f"{stage}: out of memory; {_memory_remedy(stage, config)} ({_first_line(error)})"
