@@ -188,9 +188,11 @@ def campaign(folder: pathlib.Path, kills: int, seed: int, kills_of_a_run: int) -
         wanted = min(kills_of_a_run, kills - hits.total())
         aims = sorted(generator.choices(AIMS, k=wanted), key=(ANY_TIME, *STAGES).index)
         for aim in aims:
-            if hit := kill_in(run, aim, generator, durations):
-                hits[hit] += 1
-                print(f"run {runs}: waited for {aim}, hit {hit}", flush=True)
+            hit = kill_in(run, aim, generator, durations)
+            if not hit:
+                break  # it has ended
+            hits[hit] += 1
+            print(f"run {runs}: waited for {aim}, hit {hit}", flush=True)
         finish_and_compare(run, whole)
         runs += 1
         print(f"run {runs - 1}: equal, {hits.total()} of {kills} kills", flush=True)
