@@ -73,6 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.sample_every = 5000  # steps between picture grids
     train.checkpoint_every = 1000  # steps between checkpoints
     train.keep_checkpoints = 2  # newest ones kept, beside the best
+    train.accept_changes = False  # continue although fields that decide the numbers differ
 
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.sampler = "heun"  # EDM's algorithm 2; or "euler"

@@ -14,8 +14,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ssimbad_jax.stages import run
-from ssimbad_jax.training import loop, sharding
+from ssimbad_jax.stages import failures, run
+from ssimbad_jax.training import sharding
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config, a Python file.")
 _WORKDIR = flags.DEFINE_string(
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the stages."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
     config = _CONFIG.value
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
@@ -66,10 +66,8 @@ def main(argv: Sequence[str]) -> None:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     config_name = pathlib.Path(config_file).stem
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config_name)
-    try:
+    with failures.in_one_line():
         run.run(config, workdir, _STAGES.value, config_name)
-    except (ValueError, OSError, loop.NonFiniteError) as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The loop: logs, checkpoints, resume, bad steps."""
 
 import itertools
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from ssimbad_jax.training import checkpoint, loop, metric_log, optimizer
+from ssimbad_jax.training import checkpoint, interruption, loop, metric_log, optimizer
 from tests import toy_problem
 
 SETTINGS = loop.LoopSettings(
@@ -98,6 +101,57 @@ def test_interrupted_equals_uninterrupted(tmp_path):
         )
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
+    whole = Run(tmp_path / "whole")
+
+    def interrupted(step):
+        if step == 9:  # while the tenth step is made ready
+            signal.raise_signal(signal.SIGTERM)
+        return toy_problem.batch_at(step)
+
+    with pytest.raises(interruption.Interrupted, match=r"step 10 of 12, saved as .*checkpoints/10"):
+        with interruption.handled():
+            Run(tmp_path / "parts", interrupted)
+    rest = Run(tmp_path / "parts")
+    assert rest.start == 10
+    assert rest.steps == [6, 10, 12]
+    jax.tree.map(np.testing.assert_array_equal, rest.state, whole.state)
+    rows = metric_log.read(tmp_path / "parts" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == [4, 6, 8, 10, 12]
+    # Whoever sends a signal does not wait for a validation.
+    assert [row["step"] for row in rows if "validation_loss" in row] == [3, 6, 9, 12]
+
+
+def test_a_signal_during_the_last_step_lets_the_training_end(tmp_path):
+    def interrupted(step):
+        if step == 11:
+            signal.raise_signal(signal.SIGTERM)
+        return toy_problem.batch_at(step)
+
+    with pytest.raises(interruption.Interrupted), interruption.handled():
+        Run(tmp_path, interrupted)
+    assert Run(tmp_path).start == 12
+
+
+def test_a_save_that_failed_is_told_before_the_next_one_is_due(tmp_path, monkeypatch):
+    """Orbax writes in the background; its error must not wait for the next checkpoint."""
+    steps = []
+
+    def slow(step):
+        steps.append(step)
+        if step == 8:
+            time.sleep(1.0)
+        return toy_problem.batch_at(step)
+
+    async def fails(self, x, directory):
+        raise OSError(28, "No space left on device", str(directory))
+
+    monkeypatch.setattr(ocp.JsonCheckpointHandler, "_save_fn", fails)
+    with pytest.raises(checkpoint.SaveError, match=r"No space left.*MB free.*same command"):
+        Run(tmp_path, slow)
+    assert max(steps) < 11
 
 
 def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):

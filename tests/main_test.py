@@ -1,28 +1,14 @@
 """The program: refusals before anything runs, and a run that is killed and continued."""
 
 import json
-import os
-import pathlib
 import signal
 import subprocess
-import sys
 import time
 
-import jax
-import ml_collections
-import numpy as np
 import pytest
 
-from ssimbad_jax.training import metric_log
-from tests import tiny_run
+from tests import fault_campaign, program, same_results
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
-# One device, and compiled like the tests of the stages, so that the compilation cache is shared.
-_ENVIRONMENT = {
-    "JAX_NUM_CPU_DEVICES": "1",
-    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
 _QUICKSTART = "--config=configs/quickstart.py"
 
 REFUSALS = {
@@ -51,19 +37,13 @@ REFUSALS = {
 }
 
 
-def _start(flags, workdir, **streams):
-    command = [sys.executable, "-m", "ssimbad_jax.main", *flags, f"--workdir={workdir}"]
-    environment = {**os.environ, **_ENVIRONMENT}
-    return subprocess.Popen(command, cwd=_REPOSITORY, env=environment, text=True, **streams)
-
-
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
     """(exit status, output, workdir) of each refusal; started together, since imports take time."""
     started = {}
     for name, (flags, _) in REFUSALS.items():
         workdir = tmp_path_factory.mktemp("refused") / "run"
-        process = _start(flags, workdir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = program.start(flags, workdir, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started[name] = (process, workdir)
     return {
         name: (process.communicate()[0], process.returncode, workdir)
@@ -81,64 +61,54 @@ def test_refusals_name_the_thing_and_write_nothing(refused, name):
 
 
 @pytest.fixture(scope="module")
-def runs(prepared_dir, tmp_path_factory):
-    """Workdirs of the same run: `whole`, and `parts`, killed on the way and started again."""
-    folder = tmp_path_factory.mktemp("runs")
-    fields = {**tiny_run.FIELDS, "data.prepared_dir": prepared_dir}
-    flags = ["--config=configs/edm_ssimbad.py"]
-    flags += [f"--config.{name}={value}" for name, value in fields.items()]
-    assert _start(flags, folder / "whole").wait() == 0
+def runs(tmp_path_factory):
+    """The same run twice: left alone, and killed at three points and started again."""
+    whole, parts = (fault_campaign.Run(tmp_path_factory.mktemp("runs")) for _ in range(2))
+    assert whole.start().wait() == 0, whole.output()
 
-    # Pictures at every step: more time to be killed in, and no change of the numbers.
-    flags.append("--config.train.sample_every=1")
-    checkpoints = folder / "parts" / "checkpoints" / "pretrain"
-    with _start(flags, folder / "parts") as process:
-        while not (checkpoints / str(tiny_run.CHECKPOINT_EVERY)).exists():
-            assert process.poll() is None, "it ended before its first checkpoint"
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (checkpoints / str(tiny_run.STEPS)).exists(), "it was killed too late"
-    continued = _start(flags, folder / "parts", stdout=subprocess.PIPE)
-    output, _ = continued.communicate()
-    assert continued.returncode == 0
-    assert "train: continues from step" in output
-    return folder
+    def has_checkpoint_and_writes_the_next():
+        return (parts.workdir / "checkpoints/pretrain/3").exists() and parts.is_writing()
+
+    for is_there, stage in (
+        (lambda: "Drawing" in parts.output(), "data preparation"),
+        (has_checkpoint_and_writes_the_next, "writing a checkpoint"),
+        (lambda: parts.stage() == "evaluation", "evaluation"),
+    ):
+        assert fault_campaign.kill_when(parts, is_there) == stage
+        if stage == "evaluation":
+            assert "train: continues from step" in parts.output()
+    assert parts.start().wait() == 0, parts.output()
+    return whole.workdir, parts.workdir
 
 
-def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(runs):
-    config = json.loads((runs / "whole" / "config.json").read_text())
-    config = ml_collections.ConfigDict(config)
-    whole, parts = (
-        tiny_run.restore(config, runs / name, tiny_run.STEPS) for name in ("whole", "parts")
-    )
-    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+def test_a_killed_run_ends_in_the_same_parameters_bit_for_bit(runs):
+    same_results.assert_same_calibration(*runs)
+    same_results.assert_same_parameters(*runs)
 
 
-def test_their_scores_are_the_same(runs):
-    whole, parts = (
-        json.loads((runs / name / "eval" / "metrics.json").read_text())
-        for name in ("whole", "parts")
-    )
-    for row in (*whole["rows"], *parts["rows"]):
-        del row["seconds_per_image"]
-    assert whole == parts
-    for setting in ("same", "cross"):
-        for path in (runs / "whole" / "eval" / setting).iterdir():
-            assert path.read_bytes() == (runs / "parts" / "eval" / setting / path.name).read_bytes()
+def test_a_killed_run_ends_in_the_same_scores_and_pictures(runs):
+    same_results.assert_same_scores(*runs)
 
 
-def test_the_log_of_an_interrupted_training_has_no_gaps_and_no_repetitions(runs):
-    logs = []
-    for name in ("whole", "parts"):
-        rows = metric_log.read(runs / name / "metrics.jsonl")
-        logs.append([{k: v for k, v in row.items() if k != "images_per_second"} for row in rows])
-    assert logs[0] == logs[1]
-
-
-def test_the_times_of_both_parts_are_counted(runs):
-    for name, starts in (("whole", 1), ("parts", 2)):
-        record = json.loads((runs / name / "run.json").read_text())
+def test_the_times_of_all_parts_are_counted(runs):
+    for workdir, starts in zip(runs, (1, 3), strict=True):
+        record = json.loads((workdir / "run.json").read_text())
         assert record["stages"]["train"]["starts"] == starts
         assert record["stages"]["evaluate"]["finished"]
         assert record["config"] == "edm_ssimbad"
+
+
+def test_the_log_of_a_killed_run_has_no_gaps_and_no_repetitions(runs):
+    same_results.assert_same_log(*runs)
+
+
+def test_sigterm_during_the_data_preparation_ends_with_its_own_status(tmp_path):
+    run = fault_campaign.Run(tmp_path)
+    process = run.start()
+    while "Drawing" not in run.output():
+        assert process.poll() is None, run.output()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 75
+    assert run.output().splitlines()[-1].endswith("Run the same command again to continue.")
+    assert "Traceback" not in run.output()

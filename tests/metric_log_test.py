@@ -1,5 +1,12 @@
 """The log of a run."""
 
+import os
+import pathlib
+
+import pytest
+from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import masked_crc32c
+
 from ssimbad_jax.training import metric_log
 
 
@@ -30,6 +37,42 @@ def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path):
     assert len(metric_log.read(path)) == 2
     write(tmp_path, 2, [3])
     assert [row["step"] for row in metric_log.read(path)] == [1, 2, 3]
+
+
+def _events(path):
+    """The records of an event file: length, its checksum, content, its checksum."""
+    data = path.read_bytes()
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        content = data[12 : 12 + length]
+        assert masked_crc32c(content) == int.from_bytes(data[12 + length : 16 + length], "little")
+        yield event_pb2.Event.FromString(content)
+        data = data[16 + length :]
+
+
+def test_tensorboard_gets_the_numbers_and_where_a_run_was_continued(tmp_path):
+    write(tmp_path, 2, [3, 4])
+    version, start, *rows = _events(next(tmp_path.glob("events.out.tfevents.*")))
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (3, event_pb2.SessionLog.START)
+    values = [
+        (row.step, row.summary.value[0].tag, row.summary.value[0].simple_value) for row in rows
+    ]
+    assert values == [(3, "loss", pytest.approx(0.3)), (4, "loss", pytest.approx(0.4))]
+
+
+def test_a_full_disk_costs_no_rows(tmp_path, monkeypatch):
+    write(tmp_path, 0, [1, 2, 3, 4])
+    write_text = pathlib.Path.write_text
+
+    def fails_halfway(path, text, **keywords):
+        write_text(path, text[: len(text) // 2], **keywords)
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(pathlib.Path, "write_text", fails_halfway)
+    with pytest.raises(OSError, match="No space"):
+        metric_log.MetricLog(tmp_path, 3)
+    assert len(metric_log.read(tmp_path / "metrics.jsonl")) == 4
 
 
 def test_no_log_has_no_rows(tmp_path):

@@ -1,5 +1,11 @@
 """Tests of the TFDS builder of the procedural faces."""
 
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -60,3 +66,32 @@ def test_bad_configurations(tmp_path, field, value):
     with pytest.raises(ValueError, match=rf"{field}.*{value}"):
         toy_face.prepare(tmp_path, **arguments)
     assert not any(tmp_path.iterdir())
+
+
+_DRAW_WITHOUT_END = """
+import itertools
+from ssimbad_jax.data import toy_face
+if __name__ == "__main__":
+    for _ in toy_face._draw_all(itertools.count(), 8, workers=1 + 1):
+        print("drawn", flush=True)
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "draw.py").write_text(_DRAW_WITHOUT_END)
+    repository = pathlib.Path(__file__).resolve().parents[1]
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "draw.py"],
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "drawn\n"
+    process.kill()
+    process.wait()
+    # The workers hold the other end of the pipe, which closes with the last of them.
+    rest = threading.Thread(target=process.stdout.read, daemon=True)
+    rest.start()
+    rest.join(30)
+    assert not rest.is_alive(), "a worker still runs"
+    process.stdout.close()

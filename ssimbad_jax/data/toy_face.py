@@ -13,6 +13,7 @@ import itertools
 import multiprocessing
 import os
 import pathlib
+import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -129,9 +130,23 @@ def _draw_all(seeds: Iterator[int], size: int, workers: int) -> Iterator[bytes]:
         return
     # Spawned, not forked: forking a process in which JAX runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with_parent
+    ) as pool:
         while block := list(itertools.islice(seeds, _BLOCK)):
             yield from pool.map(draw, block, chunksize=16)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent is killed; it would wait for work for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def prepare(

@@ -17,8 +17,15 @@ import numpy as np
 
 from ssimbad_jax.data import pairs, pipeline
 from ssimbad_jax.models import inception
-from ssimbad_jax.stages import colouring, components, denoising_strip, score_files, scores
-from ssimbad_jax.training import checkpoint, progress, sharding
+from ssimbad_jax.stages import (
+    colouring,
+    components,
+    continuation,
+    denoising_strip,
+    score_files,
+    scores,
+)
+from ssimbad_jax.training import checkpoint, progress, recovery, sharding
 
 STRIP_IMAGES = 3  # whose denoising is shown step by step
 COPY, MEAN_COLOUR = "copy the reference", "mean colour of the reference"
@@ -36,7 +43,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises:
         FileNotFoundError: there is no checkpoint, no file of pairs, or none of Inception weights.
-        ValueError: the pairs do not fit the model, or the weights are no Inception weights.
+        ValueError: the pairs do not fit the model, the weights are no Inception weights, or the
+            checkpoint does not fit the config.
+        DamagedError: there are checkpoints, and all are damaged.
     """
     mesh = sharding.data_mesh()
     test_pairs = open_pairs(config)
@@ -146,15 +155,19 @@ def trained_params(
     """
     checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS, read_only=True)
     try:
+        like = components.abstract_params(config, sharding.replicated(mesh))
         best = config.eval.checkpoint == "best"
-        step = checkpoints.best_step() if best else checkpoints.latest_step()
-        if step is None:
+        restored = recovery.restore_ema_params(checkpoints, like, best)
+        if restored is None:
             raise FileNotFoundError(
                 f"{checkpoints.directory} holds no checkpoint; "
                 "train first: --stages=calibrate,train"
             )
-        like = components.abstract_params(config, sharding.replicated(mesh))
-        return step, checkpoints.restore_ema_params(step, like)
+        step, params = restored
+        continuation.check_network(
+            checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
+        )
+        return step, params
     finally:
         checkpoints.close()
 

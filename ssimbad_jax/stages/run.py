@@ -1,8 +1,9 @@
 """All stages of a run, in order."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import ml_collections
@@ -11,10 +12,12 @@ from ssimbad_jax.stages import (
     calibrate,
     components,
     evaluate,
+    failures,
     report,
     run_record,
     train,
     validation,
+    workdir_lock,
 )
 from ssimbad_jax.training import progress
 
@@ -59,6 +62,10 @@ def run(
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
         FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file; nothing was run.
         ValueError: one of them cannot be used; nothing was run.
+        LockedError: another run works in the workdir; nothing was run.
+        StorageError: a folder is full or cannot be written; what was saved before is intact.
+        OutOfMemoryError: a stage needs more memory than there is.
+        Interrupted: a signal asked to stop; the same call continues.
     """
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
@@ -67,16 +74,20 @@ def run(
         )
     validation.check(config, jax.device_count(), jax.process_count())
     validation.check_workdir(config, workdir)
+    folders = (workdir, components.prepared_dir(config))
     if "evaluate" in stages:
         evaluate.check_files(config)  # a bad file is refused now, not after the training
-    workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0 and ("train" in stages or not (workdir / CONFIG).exists()):
-        (workdir / CONFIG).write_text(json.dumps(components.as_json(config), indent=2))
-    _say_what_data(config)
-    for name, stage in STAGES.items():
-        if name in stages:
-            with run_record.timed(workdir, name, config_name):
-                stage(config, workdir)
+    with failures.explained("start", config, folders), _locked(config, workdir, stages):
+        if jax.process_index() == 0 and ("train" in stages or not (workdir / CONFIG).exists()):
+            (workdir / CONFIG).write_text(json.dumps(components.as_json(config), indent=2))
+        _say_what_data(config)
+        for name, stage in STAGES.items():
+            if name in stages:
+                with (
+                    failures.explained(name, config, folders),
+                    run_record.timed(workdir, name, config_name),
+                ):
+                    stage(config, workdir)
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -101,6 +112,22 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
             f"{path} is not the config of a run: {reason}; restore it, or name another run"
         ) from error
     return config
+
+
+@contextlib.contextmanager
+def _locked(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequence[str]
+) -> Iterator[None]:
+    """Keeps other runs out of what the stages write: the run, the folder of scores, or both.
+
+    Whoever only scores does not touch the run, and may do so while it is trained.
+    """
+    with contextlib.ExitStack() as locks:
+        if {"calibrate", "train"} & set(stages):
+            locks.enter_context(workdir_lock.hold(workdir))
+        if "evaluate" in stages:
+            locks.enter_context(workdir_lock.hold(workdir / config.eval.folder))
+        yield
 
 
 def _say_what_data(config: ml_collections.ConfigDict) -> None:

@@ -18,8 +18,16 @@ from clu import parameter_overview
 
 from ssimbad_jax.data import conditions, pipeline
 from ssimbad_jax.diffusion import losses, schedule
-from ssimbad_jax.stages import components, pictures
-from ssimbad_jax.training import checkpoint, loop, metric_log, optimizer, progress, sharding
+from ssimbad_jax.stages import components, continuation, pictures
+from ssimbad_jax.training import (
+    checkpoint,
+    loop,
+    metric_log,
+    optimizer,
+    progress,
+    recovery,
+    sharding,
+)
 from ssimbad_jax.training import state as state_lib
 
 GRID_PICTURES = 8
@@ -55,6 +63,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
         loop.NonFiniteError: the training diverged.
         ValueError: there are too few pictures, or a checkpoint does not fit.
+        DamagedError: there are checkpoints, and all are damaged.
+        SaveError: a checkpoint could not be written.
+        Interrupted: a signal asked to stop; what was done is saved.
     """
     mesh = sharding.data_mesh()
     key = jax.random.key(config.seed)
@@ -66,7 +77,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         workdir / components.CHECKPOINTS, config.train.keep_checkpoints
     )
 
-    state, samples = _start_or_continue(config, key, tx, mesh, checkpoints)
+    run_config = continuation.record(config, training.fingerprint)
+    state, samples = _start_or_continue(config, key, tx, mesh, checkpoints, run_config)
     if int(state.step) >= settings.total_steps:
         progress.say(f"train: done already, {checkpoints.path(int(state.step))}")
         checkpoints.close()
@@ -109,7 +121,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             jax.random.fold_in(key, _TRAIN),
             samples=samples,
             settings=_loop_settings(config, settings.total_steps),
-            run_config=components.as_json(config),
+            run_config=run_config,
             hooks=loop.Hooks(
                 learning_rate=optimizer.learning_rate_schedule(settings),
                 validate=_validator(draw, loss_fn, held_out, key),
@@ -190,21 +202,24 @@ def _start_or_continue(
     tx: optax.GradientTransformation,
     mesh: jax.sharding.Mesh,
     checkpoints: checkpoint.Checkpoints,
+    run_config: dict[str, Any],
 ) -> tuple[state_lib.TrainState, int]:
     """Returns a new state, or the newest checkpoint's, and the next sample's number."""
     everywhere = sharding.replicated(mesh)
     init = jax.jit(functools.partial(_new_state, config, tx), out_shardings=everywhere)
     init_key = jax.random.fold_in(key, _INIT)
-    newest = checkpoints.latest_step()
-    if newest is None:
+    abstract = components.with_sharding(jax.eval_shape(init, init_key), everywhere)
+    restored = recovery.restore_newest(checkpoints, abstract)
+    if restored is None:
         state = init(init_key)
         count = parameter_overview.count_parameters(state.params)
         progress.say(f"train: {count:,} parameters, {mesh.size} device(s), a new run")
         return state, 0
-    abstract = components.with_sharding(jax.eval_shape(init, init_key), everywhere)
-    state, samples, _ = checkpoints.restore(newest, abstract)
-    progress.say(f"train: continues from step {newest}, {checkpoints.path(newest)}")
-    return state, samples
+    step = int(restored.state.step)
+    if not config.train.accept_changes:
+        continuation.check(restored.run_config, run_config, checkpoints.path(step))
+    progress.say(f"train: continues from step {step}, {checkpoints.path(step)}")
+    return restored.state, restored.samples
 
 
 def _loop_settings(config: ml_collections.ConfigDict, total_steps: int) -> loop.LoopSettings:

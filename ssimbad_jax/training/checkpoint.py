@@ -2,22 +2,62 @@
 
 This is the only file that knows Orbax. A checkpoint holds the training state, the position in the
 data and the config of the run; the averaged parameters are an item of their own, so that sampling
-reads nothing else.
+reads nothing else. Digests of all of it are kept with it: what cannot be read, or is not what was
+saved, is damaged, and `training.recovery` uses the checkpoint before it.
 """
 
+import contextlib
+import itertools
 import pathlib
-from typing import Any
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-import flax.serialization
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from ssimbad_jax.training import digest, sharding, storage_noise
 from ssimbad_jax.training import state as state_lib
 
 VALIDATION_LOSS = "validation_loss"
+
+
+class DamagedError(RuntimeError):
+    """A checkpoint cannot be read, or what is read is not what was saved."""
+
+
+class MisfitError(ValueError):
+    """A checkpoint is sound and belongs to another config."""
+
+
+class SaveError(OSError):
+    """A checkpoint could not be written."""
+
+
+class Restored(NamedTuple):
+    """The content of a checkpoint.
+
+    Attributes:
+        state: the training state.
+        samples: global number of the next training sample.
+        run_config: the config of the run that saved it.
+    """
+
+    state: state_lib.TrainState
+    samples: int
+    run_config: dict[str, Any]
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which would not open a folder in which one file of metrics is damaged."""
+
+    def metrics(self, step: int) -> Any:
+        try:
+            return super().metrics(step)
+        except ValueError:
+            return None
 
 
 class Checkpoints:
@@ -39,6 +79,7 @@ class Checkpoints:
                 f"{directory} does not exist; train first: --stages=calibrate,train"
             )
         self.directory = directory.absolute()
+        self.read_only = read_only
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -50,13 +91,14 @@ class Checkpoints:
                 ),
             ]
         )
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             item_handlers={
                 "training": ocp.StandardCheckpointHandler(),
                 "ema_params": ocp.StandardCheckpointHandler(),
                 "position": ocp.JsonCheckpointHandler(),
                 "config": ocp.JsonCheckpointHandler(),
+                "digests": ocp.JsonCheckpointHandler(),
             },
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
@@ -75,7 +117,7 @@ class Checkpoints:
         *,
         samples: int,
         run_config: dict[str, Any],
-        validation_loss: float,
+        validation_loss: float | None,
     ) -> None:
         """Starts writing a checkpoint; returns when the state may be overwritten.
 
@@ -83,24 +125,33 @@ class Checkpoints:
             state: the training state.
             samples: global number of the next training sample.
             run_config: the config of the run, plain JSON types.
-            validation_loss: decides which checkpoint is the best.
-        """
-        training = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                training=ocp.args.StandardSave(training),
-                ema_params=ocp.args.StandardSave(state.ema_params),
-                position=ocp.args.JsonSave({"samples": samples}),
-                config=ocp.args.JsonSave(run_config),
-            ),
-            metrics={VALIDATION_LOSS: validation_loss},
-            force=True,
-        )
+            validation_loss: decides which checkpoint is the best; None: this one is not.
 
-    def restore(
-        self, step: int, like: state_lib.TrainState
-    ) -> tuple[state_lib.TrainState, int, dict[str, Any]]:
+        Raises:
+            SaveError: it cannot be written, or the one before could not.
+        """
+        training = _training_item(state)
+        position = {"samples": samples}
+        metrics = None if validation_loss is None else {VALIDATION_LOSS: validation_loss}
+        digests = digest.of_items(
+            {"training": training, "ema_params": state.ema_params},
+            {"position": position, "config": run_config, "metrics": metrics},
+        )
+        with self._writing():
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.Composite(
+                    training=ocp.args.StandardSave(training),
+                    ema_params=ocp.args.StandardSave(state.ema_params),
+                    position=ocp.args.JsonSave(position),
+                    config=ocp.args.JsonSave(run_config),
+                    digests=ocp.args.JsonSave(digests),
+                ),
+                metrics=metrics,
+                force=True,
+            )
+
+    def restore(self, step: int, like: state_lib.TrainState) -> Restored:
         """Reads a checkpoint.
 
         Args:
@@ -108,62 +159,74 @@ class Checkpoints:
             like: a state of the same structure; its shapes, dtypes and shardings decide where the
                 arrays go. Abstract arrays will do.
 
-        Returns:
-            The state, the global number of the next training sample, and the config.
-
         Raises:
-            ValueError: the checkpoint's arrays are not those of `like`.
+            DamagedError: it cannot be read, or is not what was saved.
+            MisfitError: the checkpoint's arrays are not those of `like`.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        training = {
-            "step": abstract.step,
-            "params": abstract.params,
-            "opt_state": abstract.opt_state,
-        }
-        self._check_fits(step, "training", training)
-        self._check_fits(step, "ema_params", abstract.ema_params)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                training=ocp.args.StandardRestore(training),
-                ema_params=ocp.args.StandardRestore(abstract.ema_params),
-                position=ocp.args.JsonRestore(),
-                config=ocp.args.JsonRestore(),
-            ),
-        )
+        items = {"training": _training_item(abstract), "ema_params": abstract.ema_params}
+        content = self._read(step, items, ("position", "config"))
         state = state_lib.TrainState(
-            ema_params=restored["ema_params"], is_healthy=jnp.ones((), bool), **restored["training"]
+            ema_params=content["ema_params"], is_healthy=jnp.ones((), bool), **content["training"]
         )
-        return state, restored["position"]["samples"], restored["config"]
+        return Restored(state, content["position"]["samples"], content["config"])
 
     def restore_ema_params(self, step: int, like: state_lib.Params) -> state_lib.Params:
-        """Reads only the averaged parameters of a checkpoint.
-
-        Args:
-            step: which one.
-            like: as in `restore`, only the parameters.
-
-        Returns:
-            The averaged parameters.
-
-        Raises:
-            ValueError: the checkpoint's arrays are not those of `like`.
-        """
+        """Reads only the averaged parameters of a checkpoint; otherwise like `restore`."""
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        self._check_fits(step, "ema_params", abstract)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(ema_params=ocp.args.StandardRestore(abstract))
-        )
-        return restored["ema_params"]
+        return self._read(step, {"ema_params": abstract}, ())["ema_params"]
 
-    def _check_fits(self, step: int, item: str, like: Any) -> None:
+    def run_config(self, step: int) -> dict[str, Any]:
+        """Returns only the config of the run that saved a checkpoint; otherwise like `restore`."""
+        return self._read(step, {}, ("config",))["config"]
+
+    def _read(self, step: int, arrays: dict[str, Any], jsons: Sequence[str]) -> dict[str, Any]:
+        """Reads items and compares them with what was saved."""
+        with storage_noise.silenced():
+            try:
+                return self._read_or_raise(step, arrays, jsons)
+            except (MisfitError, MemoryError, jax.errors.JaxRuntimeError):
+                raise
+            except Exception as error:
+                # Whatever else Orbax and TensorStore raise on reading is damage.
+                reason = storage_noise.in_short(error)
+            storage_noise.collect_unfinished_reads()
+        raise DamagedError(f"{self.path(step)} ({reason})")
+
+    def _read_or_raise(
+        self, step: int, arrays: dict[str, Any], jsons: Sequence[str]
+    ) -> dict[str, Any]:
+        digests = self._digests(step)
+        metadata = self._manager.item_metadata(step)
+        for item, like in arrays.items():
+            saved = _shapes(metadata[item].tree)
+            if digests and saved != digest.shapes(digests, item):
+                raise ValueError(f"the list of arrays in {item} is not what was saved")
+            self._check_fits(step, saved, _shapes(like))
+        wanted = {item: ocp.args.StandardRestore(like) for item, like in arrays.items()}
+        wanted |= {item: ocp.args.JsonRestore() for item in jsons}
+        content = dict(self._manager.restore(step, args=ocp.args.Composite(**wanted)))
+        if digests:
+            read = {item: content[item] for item in jsons}
+            read["metrics"] = self._manager.metrics(step)
+            digest.check_items(digests, {item: content[item] for item in arrays}, read)
+        return content
+
+    def _digests(self, step: int) -> dict[str, Any]:
+        """Returns the digests of a checkpoint; none of those that were saved before there were."""
+        if not (self.path(step) / "digests").exists():
+            return {}
+        wanted = ocp.args.Composite(digests=ocp.args.JsonRestore())
+        digests = self._manager.restore(step, args=wanted)["digests"]
+        digest.check_itself(digests)
+        return digests
+
+    def _check_fits(self, step: int, saved: dict[str, str], wanted: dict[str, str]) -> None:
         """Compares shapes before anything is read, to name what differs."""
-        saved = _shapes(self._manager.item_metadata(step)[item].tree)
-        wanted = _shapes(like)
         different = sorted(name for name in saved | wanted if saved.get(name) != wanted.get(name))
         if different:
             name = different[0]
-            raise ValueError(
+            raise MisfitError(
                 f"{self.path(step)} does not fit this config: {len(different)} arrays differ, such "
                 f"as {name}, whose shape is {saved.get(name)} there and {wanted.get(name)} here. "
                 "Use the config the run was made with (config.json beside the checkpoints), or "
@@ -178,25 +241,93 @@ class Checkpoints:
         """Returns the step with the smallest validation loss, None where there is none."""
         return self._manager.best_step()
 
+    def steps(self) -> list[int]:
+        """Returns the steps of all checkpoints, the newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def steps_by_loss(self) -> list[int]:
+        """Returns the steps that have a validation loss, the smallest first.
+
+        One whose loss cannot be read comes before all: it is damaged, and to read it says so.
+        """
+        losses = {}
+        for step in self.steps():
+            metrics = self._manager.metrics(step)
+            if metrics is not None:
+                losses[step] = metrics[VALIDATION_LOSS]
+            elif (self.path(step) / "metrics").exists():
+                losses[step] = float("-inf")
+        return sorted(losses, key=losses.__getitem__)
+
     def path(self, step: int) -> pathlib.Path:
         """Returns the folder of a checkpoint."""
         return self.directory / str(step)
 
+    def set_aside(self, step: int) -> pathlib.Path:
+        """Moves a checkpoint out of the way, so that its step can be saved again.
+
+        Returns:
+            Where it is now.
+        """
+        folder = self.directory.with_name(f"{self.directory.name}_damaged")
+        with sharding.first_host_first(f"set {step} aside"):
+            names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
+            target = next(folder / name for name in names if not (folder / name).exists())
+            if jax.process_index() == 0:
+                folder.mkdir(exist_ok=True)
+                self.path(step).rename(target)
+        self._manager.reload()
+        return target
+
+    def check(self) -> None:
+        """Raises what went wrong with a finished save, without waiting for one under way.
+
+        Raises:
+            SaveError: the last checkpoint could not be written.
+        """
+        if not self._manager.is_saving_in_progress():
+            self.wait()
+
     def wait(self) -> None:
-        """Returns when everything saved is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything saved is on disk.
+
+        Raises:
+            SaveError: the last checkpoint could not be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits for unfinished saves and closes the folder."""
-        self.wait()
-        self._manager.close()
+        """Waits for unfinished saves and closes the folder.
+
+        Raises:
+            SaveError: the last checkpoint could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # what it raises, `wait` has raised
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            reason = storage_noise.in_short(error)
+            raise SaveError(
+                f"a checkpoint could not be written to {self.directory} ({reason}, "
+                f"{shutil.disk_usage(self.directory).free / 1e6:.0f} MB free); those before are "
+                "intact. Mend that and run the same command again"
+            ) from error
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of every array by its path, the same for containers of any type."""
-    state = flax.serialization.to_state_dict(tree)
-    flat = flax.traverse_util.flatten_dict(state, sep="/")
-    return {name: tuple(leaf.shape) for name, leaf in flat.items() if hasattr(leaf, "shape")}
+def _training_item(state: state_lib.TrainState) -> dict[str, Any]:
+    return {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    return {name: digest.kind_and_shape(leaf) for name, leaf in digest.flatten(tree).items()}
 
 
 def _validation_loss(metrics: dict[str, float]) -> float:

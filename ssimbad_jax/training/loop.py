@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssimbad_jax.training import checkpoint, metric_log, progress
+from ssimbad_jax.training import checkpoint, interruption, metric_log, progress
 from ssimbad_jax.training import state as state_lib
 
 # The host reads a step's metrics this many steps late, so that the devices never wait for it.
@@ -91,14 +91,17 @@ def train(
 
     Raises:
         NonFiniteError: a loss or gradient was not finite. The state before that step is saved.
+        SaveError: a checkpoint could not be written.
+        Interrupted: a signal asked to stop. The state after the step under way is saved.
     """
     start = int(state.step)
     reader = _MetricReader(log, hooks.learning_rate, settings)
     estimate = _Estimate(settings.total_steps, hooks.announce)
 
-    def save(state: state_lib.TrainState) -> None:
-        validation_loss = hooks.validate(state)
-        log.write(int(state.step), {"validation_loss": validation_loss})
+    def save(state: state_lib.TrainState, validate: bool = True) -> None:
+        validation_loss = hooks.validate(state) if validate else None
+        if validation_loss is not None:
+            log.write(int(state.step), {"validation_loss": validation_loss})
         checkpoints.save(
             state,
             samples=samples + (int(state.step) - start) * settings.batch_size,
@@ -106,27 +109,35 @@ def train(
             validation_loss=validation_loss,
         )
 
-    with progress.Progress("train", settings.total_steps, start) as bar:
+    with progress.Progress("train", settings.total_steps, start) as bar, interruption.deferred():
         for step in range(start + 1, settings.total_steps + 1):
             state, metrics = train_step(state, next(batches), key)
             estimate.after(step - start, step, metrics)
             at_checkpoint = step % settings.checkpoint_every == 0 or step == settings.total_steps
+            stops = interruption.is_requested(step)
+            checkpoints.check()
             try:
-                reader.push(step, metrics, flush=at_checkpoint)
+                reader.push(step, metrics, flush=at_checkpoint or stops)
             except NonFiniteError as error:
                 good = checkpoints.latest_step()
                 if good != int(state.step):
                     save(state)
                 checkpoints.wait()
                 raise NonFiniteError(_describe_stop(error, good, state, checkpoints)) from None
-            if at_checkpoint:
-                save(state)
+            if at_checkpoint or stops:
+                save(state, validate=at_checkpoint)  # whoever sends a signal may not wait long
             elif step % settings.validate_every == 0:
                 log.write(step, {"validation_loss": hooks.validate(state)})
             if step % settings.sample_every == 0 or step == settings.total_steps:
                 hooks.sample(state)
             bar.advance(note=reader.note)
-    checkpoints.wait()
+            if stops:
+                checkpoints.wait()
+                raise interruption.Interrupted(
+                    f"train: stopped after step {step} of {settings.total_steps}, saved as "
+                    f"{checkpoints.path(step)}"
+                )
+        checkpoints.wait()
     return state
 
 
@@ -215,5 +226,6 @@ def _describe_stop(
     return (
         f"{error}. Training stopped; the last checkpoint before is {before}, and the state before "
         f"the bad step is saved as {checkpoints.path(int(state.step))}. Lower train.learning_rate "
-        "or train.clip_norm, or use model.compute_dtype=float32, and run the same command again."
+        "or train.clip_norm, or use model.compute_dtype=float32, and run the same command again "
+        "with --config.train.accept_changes=True."
     )

@@ -1,11 +1,14 @@
 """The log of a run: `metrics.jsonl` for programs, TensorBoard events for people."""
 
 import json
+import os
 import pathlib
+import time
 from typing import Any
 
 import jax
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
 
 class MetricLog:
@@ -26,7 +29,11 @@ class MetricLog:
         directory.mkdir(parents=True, exist_ok=True)
         _drop_rows_after(self._path, start_step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._events = tensorboardX.SummaryWriter(str(directory), purge_step=start_step + 1)
+        # Not its SummaryWriter: a thread of that writes, dies of a full disk, and the training
+        # would wait for it for ever.
+        self._events = event_file_writer.EventsWriter(str(directory / "events"))
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._write_event(step=start_step + 1, session_log=start)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Appends one row.
@@ -41,13 +48,16 @@ class MetricLog:
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            self._write_event(step=step, summary=summary.scalar(name, value))
 
     def close(self) -> None:
         """Writes what is left and closes the files."""
         if self._writes:
             self._file.close()
             self._events.close()
+
+    def _write_event(self, **content: Any) -> None:
+        self._events.write_event(event_pb2.Event(wall_time=time.time(), **content))
 
 
 def read(path: pathlib.Path) -> list[dict[str, float]]:
@@ -65,4 +75,7 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
 def _drop_rows_after(path: pathlib.Path, step: int) -> None:
     rows = [row for row in read(path) if row["step"] <= step]
     if path.exists():
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        # At once: a full disk or a kill in the middle must not cost the whole log.
+        kept = path.with_name(path.name + ".part")
+        kept.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        os.replace(kept, path)

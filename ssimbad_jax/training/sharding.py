@@ -41,6 +41,18 @@ def fetch(array: jax.Array) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def is_alone() -> bool:
+    """Returns whether this process is the only host."""
+    return jax.process_count() == 1
+
+
+def on_any_host(flag: bool) -> bool:
+    """Returns on every host whether the flag of any is set; all hosts have to call it."""
+    if is_alone():
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
 @contextlib.contextmanager
 def first_host_first(what: str) -> Iterator[None]:
     """Lets the first host through alone, the others after it: work on files they share.

@@ -1,0 +1,122 @@
+"""Refuses to go on with a checkpoint under a config that means something else.
+
+Shapes are checked when a checkpoint is read; this is about what would fit and still be wrong, such
+as another learning rate half-way, or another number of groups in the same network.
+"""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from ssimbad_jax.stages import components
+
+Record = dict[str, Any]
+
+DATA = "data_fingerprint"
+
+# What the numbers of a training follow from. Other fields may change on the way.
+_DECIDE = ("seed", "data", "model", "diffusion", "calibrate", "train")
+FREE = (
+    "data.dir",  # a folder may move: its content is compared, by fingerprint
+    "data.prepared_dir",
+    "data.num_workers",
+    "data.toy_faces_test",
+    "data.max_bad_fraction",  # what it leaves out is in the fingerprint
+    "calibrate.max_memory_mb",
+    "train.accumulate",  # the gradient is that of the whole batch
+    "train.log_every",
+    "train.validate_every",
+    "train.sample_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.accept_changes",
+)
+# What the trained network is used with, whoever uses it.
+_NETWORK = (
+    "model.num_groups",
+    "model.num_heads",
+    "diffusion.schedule",
+    "diffusion.sigma_data",
+    "calibrate.scale",
+    "calibrate.c",
+)
+
+
+def record(config: ml_collections.ConfigDict, data_fingerprint: str) -> Record:
+    """Returns what a checkpoint keeps of its run: the config, and which pictures it saw."""
+    return components.as_json(config) | {DATA: data_fingerprint}
+
+
+def check(saved: Record, current: Record, path: pathlib.Path) -> None:
+    """Compares what a checkpoint was trained with and what is to go on with it.
+
+    Args:
+        saved: see `record`; fields that are on one side only are not compared.
+        current: the same of the run that continues.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        ValueError: a field that the numbers follow from differs.
+    """
+    before, now = _relevant(saved), _relevant(current)
+    _compare(
+        {name: before[name] for name in before if name.split(".")[0] in (*_DECIDE, DATA)},
+        now,
+        f"{path} was trained with another config",
+        "Use the old value, or another --workdir for a new run; --config.train.accept_changes=True "
+        "goes on with the new one",
+    )
+
+
+def check_network(saved: Record, current: Record, path: pathlib.Path) -> None:
+    """Compares only what a trained network is used with, for scoring and colouring.
+
+    Raises:
+        ValueError: a field differs.
+    """
+    before = _relevant(saved)
+    _compare(
+        {name: before[name] for name in _NETWORK if name in before},
+        _relevant(current),
+        f"{path} belongs to another network",
+        "Use the config the run was made with (config.json in the workdir)",
+    )
+
+
+def _compare(before: Record, now: Record, subject: str, remedy: str) -> None:
+    different = [name for name in before if name in now and before[name] != now[name]]
+    if different:
+        changes = ", ".join(
+            f"{name} was {before[name]!r} and is {now[name]!r}" for name in different
+        )
+        raise ValueError(f"{subject}: {changes}. {remedy}.")
+
+
+def _relevant(kept: Record) -> Record:
+    """Returns the fields by their full names, without those that have no effect here."""
+    fields = {name: value for name, value in _flatten(kept).items() if name not in FREE}
+    if kept["data"]["dir"]:
+        fields = {n: v for n, v in fields.items() if not n.startswith("data.toy_faces")}
+    else:
+        # Drawn from size, number and seed, which are compared by name.
+        fields[DATA] = "the built-in faces"
+    if kept["train"]["steps"]:
+        fields.pop("train.epochs")  # only counted where no steps are given
+    if kept["diffusion"]["schedule"] == "edm":
+        return {n: v for n, v in fields.items() if not n.startswith("calibrate.")}
+    if kept["calibrate"]["scale"] == "rational":
+        used = ("calibrate.scale", "calibrate.c")
+        return {n: v for n, v in fields.items() if not n.startswith("calibrate.") or n in used}
+    fields.pop("calibrate.c", None)
+    return fields
+
+
+def _flatten(tree: Record, prefix: str = "") -> Record:
+    flat: Record = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

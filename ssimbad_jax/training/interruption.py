@@ -1,0 +1,99 @@
+"""SIGTERM and Ctrl-C: stop in good order, with an exit status that says "run it again".
+
+The first signal raises `Interrupted` where the program stands, or, in `deferred`, waits to be asked
+for: the training loop finishes its step and saves. A second signal ends the process at once.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from ssimbad_jax.training import sharding
+
+# EX_TEMPFAIL of sysexits.h: a temporary failure, the same command may be tried again.
+EXIT_STATUS = 75
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STEPS_BETWEEN_AGREEMENTS = 10
+
+_requested = threading.Event()
+_deferring = threading.Event()
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to stop; not an `Exception`, like `KeyboardInterrupt`."""
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Handles the signals as this module says; to be entered in the main thread."""
+    # Python runs handlers between two of its own instructions, so not while XLA compiles for a
+    # minute. The wake-up socket is written at once, and a thread sees the second signal there.
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    threading.Thread(target=_end_at_the_second, args=(receiver,), daemon=True).start()
+    wakeup_before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    handlers_before = {number: signal.signal(number, _on_signal) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers_before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup_before)
+        sender.close()
+        _requested.clear()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, a signal is only noted: the code asks `is_requested` where it can stop.
+
+    Raises:
+        Interrupted: on leaving, if a signal was noted.
+    """
+    _deferring.set()
+    try:
+        yield
+    finally:
+        _deferring.clear()
+    if _requested.is_set():
+        raise Interrupted("stopped by a signal")
+
+
+def is_requested(step: int) -> bool:
+    """Returns whether to stop after this step, the same on every host.
+
+    Signals reach the hosts at different steps, so every few steps they agree; a single host
+    knows at once.
+
+    Args:
+        step: steps taken so far, equal on all hosts.
+    """
+    if sharding.is_alone():
+        return _requested.is_set()
+    if step % STEPS_BETWEEN_AGREEMENTS:
+        return False
+    return sharding.on_any_host(_requested.is_set())
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _requested.is_set():
+        return
+    _requested.set()
+    name = signal.Signals(number).name
+    # Not print: the handler may have come in the middle of one.
+    os.write(2, f"\n{name}: stopping in good order; once more to stop at once.\n".encode())
+    if not _deferring.is_set():
+        raise Interrupted(f"stopped by {name}")
+
+
+def _end_at_the_second(receiver: socket.socket) -> None:
+    seen = 0
+    with receiver:
+        while number := receiver.recv(1):
+            seen += number[0] in SIGNALS
+            if seen > 1:
+                os._exit(128 + number[0])
