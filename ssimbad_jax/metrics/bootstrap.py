@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import threadpoolctl
 
 Statistic = Callable[..., float]
 
@@ -41,12 +42,14 @@ def interval(
         raise ValueError(f"samples have lengths {[len(sample) for sample in samples]}, not one")
     generator = np.random.default_rng(seed)
     values = np.empty(resamples)
-    for number in range(resamples):
-        # At least two different pictures: a set of copies of one has no spread.
-        chosen = generator.integers(count, size=count)
-        while count > 1 and np.all(chosen == chosen[0]):
+    # Of matrices this small, threads wait for each other longer than they compute.
+    with threadpoolctl.threadpool_limits(limits=1):
+        for number in range(resamples):
+            # At least two different pictures: a set of copies of one has no spread.
             chosen = generator.integers(count, size=count)
-        values[number] = statistic(*(sample[chosen] for sample in samples))
+            while count > 1 and np.all(chosen == chosen[0]):
+                chosen = generator.integers(count, size=count)
+            values[number] = statistic(*(sample[chosen] for sample in samples))
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail]) - values.mean() + statistic(*samples)
     return float(low), float(high)
