@@ -22,6 +22,7 @@ EMBEDDING_MAX_PERIOD = 1000.0
 # PyTorch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)): a third of lecun_normal's variance, and
 # what the paper's runs started from. In the 32 px benchmark the validation loss after 250 steps was
 # 0.0377 with it, 0.0386 with lecun_normal, and 0.0515 with the last convolution of each block zero.
+# Biases start at zero: drawing them as PyTorch does changed the scores by less than another seed.
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
