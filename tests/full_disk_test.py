@@ -78,7 +78,7 @@ def test_checkpoints_on_a_full_disk_are_intact_and_saving_goes_on_when_there_is_
 def test_a_run_on_a_full_disk_ends_with_one_line_and_can_be_continued(
     disk, finished_run, prepared_dir
 ):
-    disk.change("size=1200k")
+    disk.change("size=1000k")
     workdir = disk.path / "run"
     config = tiny_run.make_config(prepared_dir)
     with pytest.raises(OSError, match=r"(?i)no space left") as error:
