@@ -78,9 +78,10 @@ def prepared_dir(tmp_path_factory) -> pathlib.Path:
 @contextlib.contextmanager
 def _quick_compilation():
     """Compiles in half the time, to slower code: tiny networks are compiled longer than run."""
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Full and read-only disks, for real: small file systems in memory, which only root may mount."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -14,7 +15,11 @@ from ssimbad_jax.stages import failures, run
 from ssimbad_jax.training import checkpoint, recovery
 from tests import same_results, tiny_run, toy_problem
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    # Orbax's threads give up reads and writes whose errors nobody asks for any more.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Disk:
@@ -46,6 +51,7 @@ def disk(tmp_path):
     disk = Disk(tmp_path / "disk")
     disk.mount("size=4m")
     yield disk
+    gc.collect()  # what was given up is told now, not in another test
     disk.unmount()
 
 

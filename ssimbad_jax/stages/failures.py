@@ -25,6 +25,7 @@ MEMORY_REMEDIES = {
         ("or", "data.image_size"),
     ),
     "evaluate": (("lower", "eval.batch_size"), ("or", "eval.max_images")),
+    "report": (("lower", "eval.save_images"),),
 }
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -89,19 +90,16 @@ def explained(
         raise OutOfMemoryError(
             f"{stage}: out of memory; {_memory_remedy(stage, config)} ({_first_line(error)})"
         ) from error
-    except OSError as error:
-        if error.errno in _OUT_OF_SPACE:
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        # TFDS and array_record wrap what the system says in exceptions of their own.
+        if number in _OUT_OF_SPACE or any(sign in str(error) for sign in _SIGNS_OF_NO_SPACE):
             raise StorageError(_no_space(stage, folders)) from error
-        if error.errno in _NOT_WRITABLE:
+        if isinstance(error, OSError) and number in _NOT_WRITABLE:
             raise StorageError(
                 f"{stage}: {error.filename or folders[0]} cannot be written ({error.strerror}); "
                 "make it writable, or choose another --workdir or data.prepared_dir"
             ) from error
-        raise
-    except Exception as error:
-        # TFDS and array_record wrap what the system says in exceptions of their own.
-        if any(sign in str(error) for sign in _SIGNS_OF_NO_SPACE):
-            raise StorageError(_no_space(stage, folders)) from error
         raise
 
 

@@ -5,6 +5,7 @@
 Run again, it continues from the newest checkpoint, or says that it is done.
 """
 
+import contextlib
 import functools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -113,7 +114,10 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         num_workers=config.data.num_workers,
     )
     log = metric_log.MetricLog(workdir, int(state.step))
-    try:
+    with contextlib.ExitStack() as closing:
+        # Each of them, even if the disk is full and closing another raises.
+        for resource in (checkpoints, log, local_batches):
+            closing.callback(resource.close)
         state = loop.train(
             train_step,
             state,
@@ -131,10 +135,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             checkpoints=checkpoints,
             log=log,
         )
-    finally:
-        local_batches.close()
-        log.close()
-        checkpoints.close()
     progress.say(
         f"train: {int(state.step)} steps done. Checkpoints are in {checkpoints.directory}, the "
         f"log in {workdir / 'metrics.jsonl'}, pictures in {workdir / 'samples'}"

@@ -1,13 +1,15 @@
 """The log of a run: `metrics.jsonl` for programs, TensorBoard events for people."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
 import time
 from typing import Any
 
 import jax
-from tensorboardX import event_file_writer, summary
+from tensorboardX import record_writer, summary
 from tensorboardX.proto import event_pb2
 
 
@@ -31,7 +33,9 @@ class MetricLog:
         self._file = self._path.open("a", encoding="utf-8")
         # Not its SummaryWriter: a thread of that writes, dies of a full disk, and the training
         # would wait for it for ever.
-        self._events = event_file_writer.EventsWriter(str(directory / "events"))
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._events = record_writer.RecordWriter(str(directory / name))
+        self._write_event(file_version="brain.Event:2")
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write_event(step=start_step + 1, session_log=start)
 
@@ -53,11 +57,11 @@ class MetricLog:
     def close(self) -> None:
         """Writes what is left and closes the files."""
         if self._writes:
-            self._file.close()
-            self._events.close()
+            with contextlib.closing(self._events), contextlib.closing(self._file):
+                pass  # both, even where the disk is full and one of them raises
 
     def _write_event(self, **content: Any) -> None:
-        self._events.write_event(event_pb2.Event(wall_time=time.time(), **content))
+        self._events.write(event_pb2.Event(wall_time=time.time(), **content).SerializeToString())
 
 
 def read(path: pathlib.Path) -> list[dict[str, float]]:
