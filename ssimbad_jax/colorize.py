@@ -7,7 +7,7 @@ several times. One reference is for all sketches; several are paired with them b
 the sketches' own size. What is done already is skipped.
 
 Exit status: 0 everything is done; 1 some failed and the others are done; 2 bad usage, or a run that
-cannot be used.
+cannot be used; 75 stopped by a signal, and the same command goes on.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ import jax
 from absl import app, flags, logging
 
 from ssimbad_jax.data import line_art, picture_folder, sketch_pairs
-from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, validation
-from ssimbad_jax.training import progress, sharding
+from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, failures, validation
+from ssimbad_jax.training import checkpoint, progress, sharding
 
 _RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
 _SKETCH = flags.DEFINE_multi_string(
@@ -69,6 +69,12 @@ def main(argv: Sequence[str]) -> None:
     """Colours the sketches."""
     del argv
     logging.set_verbosity(logging.ERROR)
+    with failures.in_one_line():
+        report = _colorize()
+    sys.exit(SOME_FAILED if any(item["status"] == "failed" for item in report["items"]) else 0)
+
+
+def _colorize() -> dict[str, Any]:
     out = pathlib.Path(_OUT.value).expanduser()
     names = [field.name for field in dataclasses.fields(colorize_jobs.Settings)]
     given: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
@@ -85,13 +91,13 @@ def main(argv: Sequence[str]) -> None:
             progress.say(f"colorize: no sketch has the name of {picture_folder.list_some(unused)}")
         if report_file is not None:
             colorize_files.save_report(report_file, {**report, "unused_references": unused})
-    except (ValueError, OSError) as error:
+        return report
+    except (ValueError, OSError, checkpoint.DamagedError) as error:
         _refuse(error)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _refuse("the memory of the device is too small; lower --batch_size")
-    sys.exit(SOME_FAILED if any(item["status"] == "failed" for item in report["items"]) else 0)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ folder where the command is run, unless --out names another file.
 """
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import report
+from ssimbad_jax.stages import failures, report
 from ssimbad_jax.training import progress
 
 _OUT = flags.DEFINE_string("out", None, "The page, an HTML file.")
@@ -26,10 +25,8 @@ def main(argv: Sequence[str]) -> None:
     workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]
     out = _OUT.value
     path = pathlib.Path(out).expanduser() if out else report.default_path(workdirs)
-    try:
+    with failures.in_one_line():
         report.write(workdirs, path)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
     progress.say(f"report: {path}")
 
 
