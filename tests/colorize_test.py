@@ -20,6 +20,7 @@ from ssimbad_jax.stages import (
     components,
     evaluate,
     run,
+    solvers,
     validation,
 )
 from ssimbad_jax.training import sharding
@@ -130,7 +131,7 @@ def test_the_model_is_shown_the_cleaned_sketch_and_the_reference(finished_run, i
     key = jax.random.fold_in(jax.random.key(3), int(colorize_files.digest(path)[:8], 16))
     noise_key, _ = jax.random.split(jax.random.fold_in(key, 0))
     _, params = evaluate.trained_params(config, workdir, sharding.data_mesh(jax.devices()[:1]))
-    sample = jax.jit(components.sampler(config, components.noise_schedule(config, workdir)))
+    sample = jax.jit(solvers.sample(config, components.noise_schedule(config, workdir)))
     noise = jax.random.normal(noise_key, (1, 16, 16, 3))
     condition = np.concatenate([sketch[None], square], axis=-1)
     expected = np.asarray(conditions.to_uint8(sample(params, noise, condition, noise_key)))[0]

@@ -64,7 +64,7 @@ def test_the_trajectory_is_that_of_the_scored_pictures(finished_run):
     state, _ = tiny_run.restore(config, workdir, tiny_run.STEPS)
     params = jax.device_put(state.ema_params, sharding.replicated(mesh))
     passed = colouring.trajectory(config, workdir, params, colouring.inputs(few, "same"), mesh)
-    assert passed.states.shape == passed.denoised.shape == (2, 3, 16, 16, 3)
-    assert passed.sigmas[0] == pytest.approx(config.diffusion.sigma_max)
+    assert passed.state.shape == passed.denoised.shape == (2, 3, 16, 16, 3)
+    assert passed.sigma[0] == pytest.approx(config.diffusion.sigma_max)
     # Equal conditions, different noise.
-    assert np.abs(passed.states[0, 0] - passed.states[0, 1]).mean() > 1
+    assert np.abs(passed.state[0, 0] - passed.state[0, 1]).mean() > 1

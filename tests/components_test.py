@@ -6,7 +6,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import sigma_scale
 from ssimbad_jax.stages import components, run
 from tests import random_pictures, tiny_run
@@ -57,22 +56,6 @@ def test_the_network_has_the_sizes_of_the_config(config):
     assert {leaf.dtype for leaf in jax.tree.leaves(abstract)} == {np.dtype(np.float32)}
     assert abstract["conv_in"]["kernel"].shape == (1, 1, 7, 8)
     assert abstract["conv_in"]["kernel"].sharding == everywhere
-
-
-def test_a_sub_grid_walks_points_of_the_long_grid(config, tmp_path):
-    config.calibrate.scale = "rational"
-    schedule = components.noise_schedule(config, tmp_path)
-    config.eval.sampler_steps = 5
-    short = components.sampling_grid(config, schedule)
-    config.eval.grid_steps, config.eval.sampler_steps = 50, 10
-    walked = components.sampling_grid(config, schedule)
-    config.eval.sampler_steps = 50
-    long = components.sampling_grid(config, schedule)
-    assert len(short) == 6 and len(walked) == 11 and len(long) == 51
-    np.testing.assert_array_equal(walked, long[::5])
-    for grid in (short, walked, long):
-        assert grid.dtype == np.float64 and (np.diff(grid) < 0).all()
-        assert grid[0] == pytest.approx(80.0) and grid[-1] == 0.0
 
 
 def test_the_schedule_follows_the_config(config, tmp_path):
@@ -154,16 +137,3 @@ def test_prepared_data_is_kept_where_the_config_says(config, tmp_path, monkeypat
     assert components.prepared_dir(config) == tmp_path / "faces"
     config.data.prepared_dir = ""
     assert components.prepared_dir(config) == tmp_path / ".cache" / "ssimbad_jax"
-
-
-def test_the_sampler_does_not_need_the_truth(config, tmp_path):
-    """Noise, condition and key decide; the result is a picture batch."""
-    schedule = components.noise_schedule(config, tmp_path)
-    params = jax.jit(lambda key: components.init_params(config, key))(jax.random.key(0))
-    sample = jax.jit(components.sampler(config, schedule))
-    noise = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
-    condition = jax.random.uniform(jax.random.key(2), (2, 16, 16, 4))
-    first = sample(params, noise, condition, jax.random.key(3))
-    assert first.shape == (2, 16, 16, 3) and np.isfinite(first).all()
-    other = sample(params, noise, -condition, jax.random.key(3))
-    assert (conditions.to_uint8(first) != conditions.to_uint8(other)).any()

@@ -13,7 +13,7 @@ import pytest
 import skimage.metrics
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import colouring, components, evaluate, pictures, scores
+from ssimbad_jax.stages import colouring, components, evaluate, pictures, scores, solvers
 from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
@@ -243,7 +243,7 @@ def test_the_averaged_parameters_are_scored(finished_run, test_pairs):
         [test_pairs.sketch[number][..., None], test_pairs.reference_same[number]], axis=-1
     )[None]
     condition = condition.astype(np.float32) / 127.5 - 1
-    sigmas = components.sampling_grid(config, schedule)
+    sigmas = solvers.sigma_grid(config, schedule)
     x = noise * np.float32(sigmas[0])
     for sigma, following in itertools.pairwise(sigmas):
         sigma, following = np.float32(sigma), np.float32(following)

@@ -1,12 +1,12 @@
 """Samplers: a denoise function and a sigma grid in, an image out.
 
-They know nothing of training or conditions. Both are Algorithm 2 of Karras et al. 2022; Euler
-leaves out its second-order correction. The walk is one `lax.scan`, compiled once a shape.
+They know nothing of training or conditions. Both here are Algorithm 2 of Karras et al. 2022; Euler
+leaves out its second-order correction. The multistep ones are in `diffusion.multistep`.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,57 @@ from jax.typing import ArrayLike
 from ssimbad_jax.diffusion import denoiser
 
 Sampler = Callable[..., jax.Array]
+_Carry = TypeVar("_Carry")
+
+
+class Step(NamedTuple):
+    """One step of a walk, or all of them, stacked.
+
+    Attributes:
+        number: from 0.
+        sigma: the noise level it starts from.
+        sigma_next: the noise level it goes to.
+    """
+
+    number: jax.Array
+    sigma: jax.Array
+    sigma_next: jax.Array
+
+
+class Passed(NamedTuple):
+    """What a walk passes in a step, or in all of them.
+
+    Attributes:
+        sigma: `[]` or `[steps]`, the noise level, after churn.
+        state: `[B, H, W, C]` or `[steps, B, H, W, C]`, x there.
+        denoised: of the same shape, D(x; sigma), not clipped. After the last step, to sigma 0, x
+            is D of that step.
+    """
+
+    sigma: jax.Array
+    state: jax.Array
+    denoised: jax.Array
+
+
+StepFn = Callable[[Any, Any], tuple[Any, Passed]]
+# (step, carry, steps) -> the carry after all of them. `walk` is the plain one;
+# `diffusion.trajectory_gradient` has one whose gradient takes little memory.
+Walk = Callable[[StepFn, Any, Any], Any]
+
+
+def walk(step: Callable[[_Carry, Any], tuple[_Carry, Passed]], carry: _Carry, steps: Any) -> _Carry:
+    """Takes all steps, as one `lax.scan`.
+
+    Args:
+        step: (carry, one entry of steps) -> (carry, what is passed).
+        carry: the state before the first step.
+        steps: a pytree of arrays with one entry a step, `Step` or more.
+
+    Returns:
+        The carry after the last step.
+    """
+    carry, _ = jax.lax.scan(lambda carry, inputs: (step(carry, inputs)[0], None), carry, steps)
+    return carry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +85,6 @@ class Churn:
     noise_scale: float = 1.0
 
 
-class Trajectory(NamedTuple):
-    """What a walk passes, one entry a step.
-
-    Attributes:
-        sigmas: `[steps]`, the noise levels, after churn.
-        states: `[steps, B, H, W, C]`, x at each of them.
-        denoised: `[steps, B, H, W, C]`, D(x; sigma) there, not clipped; after the last step, which
-            is Euler's to sigma 0, x is the last of them.
-    """
-
-    sigmas: jax.Array
-    states: jax.Array
-    denoised: jax.Array
-
-
 def euler(
     denoise: denoiser.DenoiseFn,
     noise: jax.Array,
@@ -56,6 +92,7 @@ def euler(
     *,
     key: jax.Array | None = None,
     churn: Churn = Churn(),
+    walk: Walk = walk,
 ) -> jax.Array:
     """Walks the probability-flow ODE with Euler steps: one network call a step.
 
@@ -65,6 +102,7 @@ def euler(
         sigma_grid: `[steps + 1]`, descending, the last entry 0; computed in float64 on the host.
         key: needed when `churn.amount` is positive.
         churn: stochasticity.
+        walk: takes the steps.
 
     Returns:
         `[B, H, W, C]`, the image at the last sigma, not clipped.
@@ -72,8 +110,9 @@ def euler(
     Raises:
         ValueError: churn is asked for without a key, or the grid has fewer than two entries.
     """
-    x, _ = _walk(denoise, noise, sigma_grid, key, churn, second_order=False, record=False)
-    return x
+    steps = grid_steps(sigma_grid, noise.dtype)
+    step = _step(denoise, key, churn, len(steps.number), second_order=False)
+    return walk(step, steps.sigma[0] * noise, steps)
 
 
 def heun(
@@ -83,32 +122,49 @@ def heun(
     *,
     key: jax.Array | None = None,
     churn: Churn = Churn(),
+    walk: Walk = walk,
 ) -> jax.Array:
     """Walks the probability-flow ODE with Heun steps: `2 steps - 1` network calls.
 
     The last step, to sigma 0, is Euler's (Karras et al. 2022, Algorithm 2). See `euler` for the
     arguments, the result and the errors.
     """
-    x, _ = _walk(denoise, noise, sigma_grid, key, churn, second_order=True, record=False)
-    return x
+    steps = grid_steps(sigma_grid, noise.dtype)
+    count = len(steps.number)
+    x = steps.sigma[0] * noise
+    if count > 1:
+        before_last = jax.tree.map(lambda entries: entries[:-1], steps)
+        x = walk(_step(denoise, key, churn, count, second_order=True), x, before_last)
+    # To sigma 0, where the slope is undefined, there is no correction.
+    last = jax.tree.map(lambda entries: entries[-1:], steps)
+    return walk(_step(denoise, key, churn, count, second_order=False), x, last)
 
 
 def trajectory(
+    sampler: Sampler,
     denoise: denoiser.DenoiseFn,
     noise: jax.Array,
     sigma_grid: ArrayLike,
-    *,
-    second_order: bool,
-    key: jax.Array | None = None,
-    churn: Churn = Churn(),
-) -> Trajectory:
-    """Walks like `euler`, or like `heun` if `second_order`, and returns what it passes.
+    **options: Any,
+) -> Passed:
+    """Returns what a sampler passes, `[steps, ...]`; all of it is kept: for a few images only.
 
-    All steps are kept: for a few images only. See `euler` for the other arguments and the errors.
+    Args:
+        sampler: any of this package's.
+        denoise: see `euler`, like all others.
+        noise: `[B, H, W, C]`.
+        sigma_grid: `[steps + 1]`.
+        **options: of the sampler.
     """
-    _, passed = _walk(denoise, noise, sigma_grid, key, churn, second_order, record=True)
-    assert passed is not None
-    return passed
+    parts: list[Passed] = []
+
+    def recording_walk(step: StepFn, carry: Any, steps: Any) -> Any:
+        carry, passed = jax.lax.scan(step, carry, steps)
+        parts.append(passed)
+        return carry
+
+    sampler(denoise, noise, sigma_grid, walk=recording_walk, **options)
+    return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
 def posterior_mean(
@@ -123,49 +179,46 @@ def posterior_mean(
     return denoise(sigma * noise, jnp.broadcast_to(sigma, noise.shape[:1]))
 
 
-def _walk(
+def grid_steps(sigma_grid: ArrayLike, dtype: jnp.dtype) -> Step:
+    """Returns the steps along a grid, stacked.
+
+    Raises:
+        ValueError: the grid has fewer than two entries.
+    """
+    grid = jnp.asarray(sigma_grid, dtype)
+    if len(grid) < 2:
+        raise ValueError(f"A sigma grid needs two entries or more, got {len(grid)}.")
+    return Step(jnp.arange(len(grid) - 1), grid[:-1], grid[1:])
+
+
+def _step(
     denoise: denoiser.DenoiseFn,
-    noise: jax.Array,
-    sigma_grid: ArrayLike,
     key: jax.Array | None,
     churn: Churn,
+    count: int,
     second_order: bool,
-    record: bool,
-) -> tuple[jax.Array, Trajectory | None]:
-    grid = jnp.asarray(sigma_grid, noise.dtype)
-    steps = grid.shape[0] - 1
-    if steps < 1:
-        raise ValueError(f"A sigma grid needs two entries or more, got {grid.shape[0]}.")
+) -> Callable[[jax.Array, Step], tuple[jax.Array, Passed]]:
+    """Returns a step of Algorithm 2, with or without its correction."""
     if churn.amount > 0 and key is None:
         raise ValueError("A sampler with churn draws noise: pass key=.")
 
     def estimate(x: jax.Array, sigma: jax.Array) -> jax.Array:
         return denoise(x, jnp.broadcast_to(sigma, x.shape[:1]))
 
-    def step(
-        x: jax.Array, index: jax.Array, sigma: jax.Array, sigma_next: jax.Array, correct: bool
-    ) -> tuple[jax.Array, Trajectory | None]:
+    def step(x: jax.Array, at: Step) -> tuple[jax.Array, Passed]:
+        sigma, sigma_next = at.sigma, at.sigma_next
         if key is not None and churn.amount > 0:
-            x, sigma = _add_churn(jax.random.fold_in(key, index), x, sigma, churn, steps)
+            x, sigma = _add_churn(jax.random.fold_in(key, at.number), x, sigma, churn, count)
         denoised = estimate(x, sigma)
         # dx/dsigma of the probability-flow ODE (Karras et al. 2022, equation 3).
         d = (x - denoised) / sigma
         x_next = x + (sigma_next - sigma) * d
-        if correct:
+        if second_order:
             d_next = (x_next - estimate(x_next, sigma_next)) / sigma_next
             x_next = x + (sigma_next - sigma) * 0.5 * (d + d_next)
-        return x_next, Trajectory(sigma, x, denoised) if record else None
+        return x_next, Passed(sigma, x, denoised)
 
-    # The last step goes to sigma 0, where the slope is undefined: it is always Euler's.
-    index = jnp.arange(steps)
-    x, passed = jax.lax.scan(
-        lambda x, inputs: step(x, *inputs, correct=second_order),
-        grid[0] * noise,
-        (index[:-1], grid[:-2], grid[1:-1]),
-    )
-    x, last = step(x, index[-1], grid[-2], grid[-1], correct=False)
-    passed = jax.tree.map(lambda first, end: jnp.append(first, end[None], axis=0), passed, last)
-    return x, passed
+    return step
 
 
 def _add_churn(

@@ -21,7 +21,14 @@ import PIL.Image
 import PIL.ImageOps
 
 from ssimbad_jax.data import colour_layer, conditions, line_art, picture_file, sketch_pairs
-from ssimbad_jax.stages import colorize_files, colorize_jobs, components, evaluate, run
+from ssimbad_jax.stages import (
+    colorize_files,
+    colorize_jobs,
+    components,
+    evaluate,
+    run,
+    solvers,
+)
 from ssimbad_jax.training import progress, sharding
 
 ColourBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -204,7 +211,7 @@ def _compile(
     Seeds are uint32 `[B, 3]`: the noise belongs to them alone, not to the place in the batch.
     """
     size = config.data.image_size
-    sample = components.sampler(config, components.noise_schedule(config, workdir))
+    sample = solvers.sample(config, components.noise_schedule(config, workdir))
 
     def colour_one(
         params: Any, seeds: jax.Array, sketch: jax.Array, reference: jax.Array

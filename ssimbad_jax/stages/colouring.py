@@ -13,7 +13,7 @@ import numpy as np
 
 from ssimbad_jax.data import conditions, pairs
 from ssimbad_jax.diffusion import samplers
-from ssimbad_jax.stages import components
+from ssimbad_jax.stages import components, solvers
 from ssimbad_jax.training import sharding
 
 # Independent streams of the key of a seed, apart from those of training.
@@ -51,10 +51,12 @@ def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Me
             noise_schedule.sigma_max,
         )
 
-    steps = config.eval.sampler_steps
-    calls = 2 * steps - 1 if config.eval.sampler == "heun" else steps
     return [
-        Method(f"{config.eval.sampler}-{steps}", calls, components.sampler(config, noise_schedule)),
+        Method(
+            f"{config.eval.sampler}-{config.eval.sampler_steps}",
+            solvers.network_calls(config),
+            solvers.sample(config, noise_schedule),
+        ),
         Method("posterior mean", 1, posterior_mean),
     ]
 
@@ -103,7 +105,7 @@ def trajectory(
     params: Any,
     shown: Sequence[np.ndarray],
     mesh: jax.sharding.Mesh,
-) -> samplers.Trajectory:
+) -> samplers.Passed:
     """Returns what the sampler passes, with the noise of the run's own seed.
 
     Args:
@@ -113,7 +115,7 @@ def trajectory(
         shown: what `inputs` returns, cut to a few pictures.
         mesh: the devices.
     """
-    walk = components.trajectory(config, components.noise_schedule(config, workdir))
+    walk = solvers.trajectory(config, components.noise_schedule(config, workdir))
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def call(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> Any:
@@ -126,7 +128,7 @@ def trajectory(
         call, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=everywhere
     )
     passed = jax.tree.map(np.asarray, jitted(params, jax.random.key(config.seed), *batch))
-    return passed._replace(states=passed.states[:, :count], denoised=passed.denoised[:, :count])
+    return passed._replace(state=passed.state[:, :count], denoised=passed.denoised[:, :count])
 
 
 def colour_all(

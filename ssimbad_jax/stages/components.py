@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_face
-from ssimbad_jax.diffusion import denoiser, losses, samplers, schedule, sigma_scale
+from ssimbad_jax.diffusion import denoiser, losses, schedule, sigma_scale
 from ssimbad_jax.models import unet as unet_lib
 from ssimbad_jax.stages import calibrate
 from ssimbad_jax.training import optimizer, sharding
@@ -134,55 +134,6 @@ def weighting(config: ml_collections.ConfigDict) -> losses.Weighting:
     if config.train.loss_weighting == "edm":
         return losses.edm_weighting(config.diffusion.sigma_data)
     return losses.uniform_weighting
-
-
-def sampling_grid(
-    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
-) -> np.ndarray:
-    """Returns the sigmas that scoring walks, float64 `[steps + 1]`."""
-    evaluation = config.eval
-    if evaluation.grid_steps:
-        grid = noise_schedule.sigma_grid(evaluation.grid_steps)
-        return schedule.sub_grid(grid, evaluation.sampler_steps)
-    return noise_schedule.sigma_grid(evaluation.sampler_steps)
-
-
-def sampler(
-    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
-) -> Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array]:
-    """Returns the sampler of `eval` as a function of (params, noise, condition, key)."""
-    walk = {"heun": samplers.heun, "euler": samplers.euler}[config.eval.sampler]
-    return _walk_of_eval(walk, config, noise_schedule)
-
-
-def trajectory(
-    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
-) -> Callable[[Any, jax.Array, jax.Array, jax.Array], samplers.Trajectory]:
-    """Returns what `sampler` passes, as a function of (params, noise, condition, key)."""
-    second_order = config.eval.sampler == "heun"
-    walk = functools.partial(samplers.trajectory, second_order=second_order)
-    return _walk_of_eval(walk, config, noise_schedule)
-
-
-def _walk_of_eval(
-    walk: Callable[..., Any],
-    config: ml_collections.ConfigDict,
-    noise_schedule: schedule.Schedule,
-) -> Callable[[Any, jax.Array, jax.Array, jax.Array], Any]:
-    denoise = denoise_with_params(config, noise_schedule)
-    grid = sampling_grid(config, noise_schedule)
-    churn = samplers.Churn(amount=config.eval.churn)
-
-    def call(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> Any:
-        return walk(
-            lambda noisy, sigma: denoise(params, noisy, sigma, condition),
-            noise,
-            grid,
-            key=key,
-            churn=churn,
-        )
-
-    return call
 
 
 def total_steps(config: ml_collections.ConfigDict, num_images: int) -> int:

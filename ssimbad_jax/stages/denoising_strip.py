@@ -13,7 +13,7 @@ COLUMNS = 8
 
 def save(
     path: pathlib.Path,
-    trajectory: samplers.Trajectory,
+    passed: samplers.Passed,
     sketch: np.ndarray,
     reference: np.ndarray,
     sigma_data: float,
@@ -25,19 +25,19 @@ def save(
 
     Args:
         path: the PNG.
-        trajectory: of a few images.
+        passed: by the sampler, of a few images.
         sketch: uint8 `[B, H, W]`, in front of the states.
         reference: uint8 `[B, H, W, 3]`, below the sketch.
         sigma_data: standard deviation of the images.
     """
-    steps = len(trajectory.sigmas)
+    steps = len(passed.sigma)
     chosen = np.unique(np.linspace(0, steps - 1, min(COLUMNS, steps)).round().astype(int))
     colourless = np.broadcast_to(sketch[..., None], reference.shape)
     columns, titles = [_alternating(colourless, reference)], ["sketch, reference"]
     for step in chosen:
-        sigma = float(trajectory.sigmas[step])
-        visible = trajectory.states[step] * (sigma_data / np.hypot(sigma, sigma_data))
-        rows = (np.asarray(conditions.to_uint8(x)) for x in (visible, trajectory.denoised[step]))
+        sigma = float(passed.sigma[step])
+        visible = passed.state[step] * (sigma_data / np.hypot(sigma, sigma_data))
+        rows = (np.asarray(conditions.to_uint8(x)) for x in (visible, passed.denoised[step]))
         columns.append(_alternating(*rows))
         titles.append(f"sigma {sigma:.3g}")
     pictures.save_grid(path, columns, titles)

@@ -19,7 +19,7 @@ from clu import parameter_overview
 
 from ssimbad_jax.data import conditions, pipeline
 from ssimbad_jax.diffusion import losses, schedule
-from ssimbad_jax.stages import components, continuation, pictures
+from ssimbad_jax.stages import components, continuation, pictures, solvers
 from ssimbad_jax.training import (
     checkpoint,
     loop,
@@ -271,7 +271,7 @@ def _picture_drawer(
 ) -> Callable[[state_lib.TrainState], None]:
     """Returns a function that colours held-out sketches from fixed noise and saves the grid."""
     key = jax.random.fold_in(key, _SAMPLE)
-    sample = jax.jit(components.sampler(config, noise_schedule))
+    sample = jax.jit(solvers.sample(config, noise_schedule))
     examples = jax.jit(
         functools.partial(draw_examples, config=config, noise_schedule=noise_schedule)
     )(key, held_out)

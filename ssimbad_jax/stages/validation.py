@@ -9,7 +9,7 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import scores
+from ssimbad_jax.stages import scores, solvers
 
 CHOICES = {
     "data.warp": warp.KINDS,
@@ -17,7 +17,7 @@ CHOICES = {
     "diffusion.schedule": ("ssimbad", "edm"),
     "calibrate.scale": ("rational", "best", "table"),
     "train.loss_weighting": ("uniform", "edm"),
-    "eval.sampler": ("heun", "euler"),
+    "eval.sampler": tuple(solvers.SOLVERS),
     "eval.checkpoint": ("newest", "best"),
 }
 
