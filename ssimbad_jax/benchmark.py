@@ -1,10 +1,15 @@
 """Measures parts of the code beside what they replace.
 
     python -m ssimbad_jax.benchmark calibration --pictures=DIR
+    python -m ssimbad_jax.benchmark refinement_memory
 
 `calibration`: the official calibration (22 scales, each at its own 50 noise levels, fresh noise at
 every point, scikit-image's SSIM) and this code's, on the same pictures: time, R^2 of every scale,
 and how much R^2 varies between noise draws. Takes about six minutes on two CPU cores.
+
+`refinement_memory`: the memory that XLA plans for a refinement step of the paper's network at 256
+px, for 5 and 50 steps of the solver, and the batch that fits in an accelerator's memory. It only
+compiles.
 """
 
 import pathlib
@@ -20,8 +25,11 @@ import PIL.Image
 from absl import app, flags
 from jax.sharding import Mesh
 
+from configs import edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
+from ssimbad_jax.stages import refinement_memory as step_memory
+from ssimbad_jax.stages import validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -32,6 +40,12 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions of this code.",
 _DRAWS = flags.DEFINE_integer(
     "draws", 8, "Noise draws that the spread of R^2 is measured over.", lower_bound=2
 )
+
+_DTYPE = flags.DEFINE_enum(
+    "dtype", "float32", validation.CHOICES["model.compute_dtype"], "That the network computes in."
+)
+# Of an accelerator's memory; the rest is the allocator's and the compiler's.
+_USABLE = 0.9
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SIGMA_MIN, _SIGMA_MAX = 0.002, 80.0
@@ -209,17 +223,47 @@ def calibration(pictures: pathlib.Path) -> None:
     )
 
 
-BENCHMARKS: dict[str, Callable[[pathlib.Path], None]] = {"calibration": calibration}
+def refinement_memory(pictures: pathlib.Path | None) -> None:
+    """Prints what a refinement step takes for few and many steps, and which batches fit."""
+    del pictures
+    config = edm_ssimbad.get_config()
+    config.model.compute_dtype = _DTYPE.value
+    measured = {}
+    for batch_size, steps in ((8, 5), (8, 50), (2, 50)):
+        memory = measured[batch_size, steps] = step_memory.of_step(config, batch_size, steps)
+        progress.say(
+            f"batch {batch_size}, {steps} steps, {_DTYPE.value}: {memory.temporary / 1e9:.2f} GB "
+            f"temporary, {memory.arguments / 1e9:.2f} GB state and batch"
+        )
+    few, many = (measured[8, steps].temporary for steps in (5, 50))
+    states = 45 * step_memory.state_bytes(config, 8)
+    progress.say(
+        f"50 steps take {many / few:.3f} times the temporary memory of 5; without the 45 states "
+        f"more ({states / 1e9:.2f} GB) {(many - states) / few:.3f} times"
+    )
+    an_image = (measured[8, 50].total - measured[2, 50].total) / 6
+    fixed = measured[2, 50].total - 2 * an_image
+    for gigabytes in (16, 40, 80):
+        count = int((_USABLE * gigabytes * 1e9 - fixed) // an_image)
+        progress.say(f"{gigabytes} GB, of which {_USABLE:.0%} is used: batch {max(0, count)}")
+
+
+BENCHMARKS: dict[str, Callable[[Any], None]] = {
+    "calibration": calibration,
+    "refinement_memory": refinement_memory,
+}
+_NEED_PICTURES = (calibration,)
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark that the first argument names."""
     if len(argv) != 2 or argv[1] not in BENCHMARKS:
         raise app.UsageError(f"name one benchmark: {', '.join(BENCHMARKS)}")
-    if not _PICTURES.value:
+    benchmark = BENCHMARKS[argv[1]]
+    if benchmark in _NEED_PICTURES and not _PICTURES.value:
         raise app.UsageError("--pictures=DIR is needed: a folder of pictures")
     sharding.use_every_core_as_a_device([])
-    BENCHMARKS[argv[1]](pathlib.Path(_PICTURES.value).expanduser())
+    benchmark(pathlib.Path(_PICTURES.value).expanduser() if _PICTURES.value else None)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,18 @@ def test_runs_of_other_batch_sizes_are_compared_by_pictures(run):
     assert "pictures seen</text>" in chart.svg
 
 
+def test_a_refinement_has_charts_of_its_own(run):
+    assert curves.refinement([run]) == []
+    rows = [{"step": step, "loss": 1.0 / step, "learning_rate": 2e-4} for step in (2, 4, 6)]
+    refined = run._replace(refinement_log=rows)
+    loss, rate = curves.refinement([refined])
+    assert (loss.title, rate.title) == ("Loss", "Learning rate")
+    np.testing.assert_array_equal(loss.lines[0].x, [2, 4, 6])
+    other = refined._replace(name="other", config=run.config | {"refine.batch_size": 4})
+    compared = curves.refinement([refined, other])[0]
+    assert [line.x[0] for line in compared.lines] == [2 * run.config["refine.batch_size"], 2 * 4]
+
+
 def test_without_a_log_there_are_no_curves(run):
     assert curves.training([run._replace(log=[])]) == []
     assert curves.calibration(run._replace(calibration=None)) is None

@@ -25,6 +25,10 @@ def test_the_overview_says_what_was_run(run):
     assert found["Network"] == ("U-Net, 32 channels × [1, 2, 4], 32 groups",)
     assert found["Noise schedule"] == ("SSIMBaD, σ / (σ + 0.3), R² 0.971",)
     assert found["Training"] == ("1,500 of 1,500 steps of 32 pictures",)
+    assert found["Refinement"] == (facts.MISSING,)
+    refined = facts.overview([run._replace(refinement_log=[{"step": 400.0, "loss": 0.1}])])
+    values = {fact.name: fact.values for fact in refined}
+    assert values["Refinement"] == ("euler-10, 400 of 600 steps of 8 pictures",)
     assert found["Held-out loss, least"] == (f"{10 / 1500:.4f} at step 1,500",)
     assert found["Time in all"] == ("12 min 34 s",)
     assert found["Devices"] == ("4 × H100",)

@@ -64,4 +64,9 @@ def test_grids_strips_and_the_newest_samples_are_labelled(run):
         assert [label for label, _ in images.grids(runs)] == [f"{prefix}heun-50 (eval)"]
         assert [label for label, _ in images.denoising_strips(runs)] == [f"{prefix}heun-50 (eval)"]
         assert images.newest_samples(runs)[0][0] == f"{prefix}step 1000"
+    refined = run.workdir / "refine" / "samples"
+    refined.mkdir(parents=True)
+    (refined / "00000600.png").write_bytes(grid.read_bytes())
+    labels = [label for label, _ in images.newest_samples([run])]
+    assert labels == ["step 1000", "refinement, step 600"]
     assert images.noise_levels(run) is None

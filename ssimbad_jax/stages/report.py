@@ -75,6 +75,7 @@ def render(runs: Sequence[run_files.RunFiles]) -> str:
         faces=images.faces(runs),
         samples=images.newest_samples(runs),
         training=curves.training(runs),
+        refinement=curves.refinement(runs),
         calibrations=[
             (run, curves.calibration(run), images.noise_levels(run))
             for run in runs

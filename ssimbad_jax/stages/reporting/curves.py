@@ -34,14 +34,24 @@ def training(runs: Sequence[run_files.RunFiles]) -> list[charts.Chart]:
 
     One run has quantities of a kind in one chart, several runs have a chart for each quantity.
     """
+    return _charts(runs, "train")
+
+
+def refinement(runs: Sequence[run_files.RunFiles]) -> list[charts.Chart]:
+    """Returns the charts of `refine/metrics.jsonl`; see `training`."""
+    return _charts([run._replace(log=run.refinement_log) for run in runs], "refine")
+
+
+def _charts(runs: Sequence[run_files.RunFiles], section: str) -> list[charts.Chart]:
+    """Returns the charts of the runs' `log`, which is that of a section of the config."""
     quantities = [*_BEFORE_RANGES, _sigma_ranges(runs), *_AFTER_RANGES]
     if len(runs) > 1:
         quantities = [single for quantity in quantities for single in _split(quantity)]
     drawn = []
     for quantity in quantities:
-        lines = list(_lines(runs, quantity))
+        lines = list(_lines(runs, quantity, section))
         if lines:
-            x_label = "step" if _counts_steps(runs) else "pictures seen"
+            x_label = "step" if _counts_steps(runs, section) else "pictures seen"
             drawn.append(charts.line_chart(quantity.title, lines, x_label, log_y=quantity.log_y))
     return drawn
 
@@ -92,10 +102,12 @@ def _split(quantity: _Quantity) -> Iterator[_Quantity]:
         yield quantity._replace(title=title, columns={column: name})
 
 
-def _lines(runs: Sequence[run_files.RunFiles], quantity: _Quantity) -> Iterator[charts.Line]:
+def _lines(
+    runs: Sequence[run_files.RunFiles], quantity: _Quantity, section: str
+) -> Iterator[charts.Line]:
     several = len(runs) > 1
     for run_number, run in enumerate(runs):
-        scale = 1.0 if _counts_steps(runs) else run.config["train.batch_size"]
+        scale = 1.0 if _counts_steps(runs, section) else run.config[f"{section}.batch_size"]
         for column_number, (column, name) in enumerate(quantity.columns.items()):
             points = {row["step"]: row[column] for row in run.log if column in row}
             if points:
@@ -104,7 +116,7 @@ def _lines(runs: Sequence[run_files.RunFiles], quantity: _Quantity) -> Iterator[
                 yield charts.Line(run.name if several else name, x * scale, y, style)
 
 
-def _counts_steps(runs: Sequence[run_files.RunFiles]) -> bool:
+def _counts_steps(runs: Sequence[run_files.RunFiles], section: str) -> bool:
     """Tells whether steps of the runs can be compared, or else pictures seen."""
-    sizes = [run.config.get("train.batch_size") for run in runs]
+    sizes = [run.config.get(f"{section}.batch_size") for run in runs]
     return len(set(map(str, sizes))) == 1 or not all(map(run_files.is_number, sizes))

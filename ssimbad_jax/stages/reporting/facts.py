@@ -39,6 +39,7 @@ def overview(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
             "Network": _network,
             "Noise schedule": _schedule,
             "Training": _training,
+            "Refinement": _refinement,
             "Loss, last": lambda run: _last(run, "loss"),
             "Held-out loss, least": _least_validation_loss,
             "Time in all": lambda run: _duration(sum(_seconds(run).values())),
@@ -135,10 +136,19 @@ def _schedule(run: run_files.RunFiles) -> str:
 
 
 def _training(run: run_files.RunFiles) -> str:
-    if not run.log:
-        return "not begun"
-    step, planned = run.log[-1]["step"], run.config.get("train.steps")
-    batch = run.config.get("train.batch_size")
+    return _steps(run, run.log, "train") if run.log else "not begun"
+
+
+def _refinement(run: run_files.RunFiles) -> str:
+    if not run.refinement_log:
+        return MISSING
+    sampler, steps = (_text(run.config, f"refine.{name}") for name in ("sampler", "sampler_steps"))
+    return f"{sampler}-{steps}, {_steps(run, run.refinement_log, 'refine')}"
+
+
+def _steps(run: run_files.RunFiles, log: list[dict[str, float]], section: str) -> str:
+    step, planned = log[-1]["step"], run.config.get(f"{section}.steps")
+    batch = run.config.get(f"{section}.batch_size")
     text = f"{step:,.0f}" + (f" of {planned:,}" if isinstance(planned, int) and planned else "")
     return text + (f" steps of {batch} pictures" if run_files.is_number(batch) else " steps")
 

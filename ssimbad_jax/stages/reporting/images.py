@@ -95,15 +95,17 @@ def denoising_strips(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
 
 
 def newest_samples(runs: Sequence[run_files.RunFiles]) -> list[Labelled]:
-    """Returns the pictures that each training drew last."""
+    """Returns the pictures that each training and each refinement drew last."""
     found = []
     for run in runs:
-        for path in sorted((run.workdir / "samples").glob("*.png"))[::-1]:
-            picture = load(path, "Held-out sketches, references, results, targets: a row a face.")
-            if picture:
-                step = f"step {path.stem.lstrip('0') or '0'}"
-                found.append((step if len(runs) == 1 else f"{run.name}, {step}", picture))
-                break
+        for folder, prefix in (("samples", ""), ("refine/samples", "refinement, ")):
+            for path in sorted((run.workdir / folder).glob("*.png"))[::-1]:
+                text = "Held-out sketches, references, results, targets: a row a face."
+                picture = load(path, text)
+                if picture:
+                    step = f"{prefix}step {path.stem.lstrip('0') or '0'}"
+                    found.append((step if len(runs) == 1 else f"{run.name}, {step}", picture))
+                    break
     return found
 
 

@@ -11,6 +11,7 @@ from ssimbad_jax.stages import calibrate, run_record
 from ssimbad_jax.training import metric_log
 
 CONFIG, LOG, SCORES = "config.json", "metrics.jsonl", "metrics.json"
+REFINEMENT_LOG = "refine/metrics.jsonl"
 
 
 class Calibration(NamedTuple):
@@ -47,6 +48,7 @@ class RunFiles(NamedTuple):
         workdir: where it lies.
         config: its fields by name, such as `train.steps`; empty if unknown.
         log: rows of numbers, each with its `step`.
+        refinement_log: the same of the refinement; empty if there is none.
         calibration: None if there is none.
         scores: one for each folder of results.
         record: content of `run.json`; empty if there is none.
@@ -57,6 +59,7 @@ class RunFiles(NamedTuple):
     workdir: pathlib.Path
     config: dict[str, Any]
     log: list[dict[str, float]]
+    refinement_log: list[dict[str, float]]
     calibration: Calibration | None
     scores: tuple[Scores, ...]
     record: dict[str, Any]
@@ -77,14 +80,22 @@ def read(workdir: pathlib.Path, name: str) -> RunFiles:
     notes: list[str] = []
     config = flatten(_json(workdir / CONFIG, notes))
     log = _log(workdir / LOG, notes)
-    planned, done = config.get("train.steps"), log[-1]["step"] if log else 0
-    if log and isinstance(planned, int) and done < planned:
-        notes.append(f"Training is under way or was interrupted: step {done:g} of {planned}.")
+    if not log:
+        notes.append(f"{LOG} holds no steps: not trained yet (--stages=train).")
+    refinement_log = _log(workdir / REFINEMENT_LOG, notes)
+    for rows, what, planned in (
+        (log, "Training", config.get("train.steps")),
+        (refinement_log, "Refinement", config.get("refine.steps")),
+    ):
+        done = rows[-1]["step"] if rows else 0
+        if rows and isinstance(planned, int) and done < planned:
+            notes.append(f"{what} is under way or was interrupted: step {done:g} of {planned}.")
     return RunFiles(
         name,
         workdir,
         config,
         log,
+        refinement_log,
         _calibration(workdir / calibrate.RESULT, notes),
         _scores(workdir, notes),
         _record(workdir / run_record.RESULT, notes),
@@ -138,14 +149,11 @@ def _log(path: pathlib.Path, notes: list[str]) -> list[dict[str, float]]:
     except (OSError, ValueError) as error:
         notes.append(f"{path.name} cannot be read: {error}.")
         return []
-    rows = [
+    return [
         {name: value for name, value in row.items() if is_number(value)}
         for row in rows
         if is_number(row.get("step"))
     ]
-    if not rows:
-        notes.append(f"{path.name} holds no steps: not trained yet (--stages=train).")
-    return rows
 
 
 def _calibration(path: pathlib.Path, notes: list[str]) -> Calibration | None:

@@ -188,7 +188,8 @@ def _entries(scores: Sequence[tuple[str, run_files.Scores]], keys: Sequence[str]
     for run, score in scores:
         step = score.summary.get("checkpoint_step")
         for row in score.summary["rows"]:
-            entries.append(_Entry(run, f"{score.name}, step {step}", row))
+            refined = "refined, " if score.summary.get("weights") == "refine" else ""
+            entries.append(_Entry(run, f"{score.name}, {refined}step {step}", row))
     # What has no network is the same whichever run it stands beside.
     owners = [("" if e.is_baseline else e.run, e.row["method"]) for e in entries]
     values = [
