@@ -249,7 +249,7 @@ def test_a_missing_or_damaged_run_is_refused(finished_run, inputs, tmp_path):
         refused(workdir, validation.ConfigError, "config.json is not the config of a run")
     config = json.loads((finished_run.workdir / components.CONFIG).read_text())
     (workdir / components.CONFIG).write_text(json.dumps(config))
-    refused(workdir, FileNotFoundError, "checkpoints.*does not exist; train first")
+    refused(workdir, FileNotFoundError, "checkpoints.*holds no checkpoint; train first")
     config["model"]["num_groups"] = 3
     (workdir / components.CONFIG).write_text(json.dumps(config))
     refused(workdir, validation.ConfigError, "model.num_groups is 3")

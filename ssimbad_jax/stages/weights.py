@@ -34,7 +34,10 @@ def kind(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     """Returns which weights `eval.weights` means; "auto" prefers refined ones."""
     if config.eval.weights != "auto":
         return config.eval.weights
-    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS["refine"], read_only=True)
+    folder = workdir / FOLDERS["refine"]
+    if not folder.is_dir():
+        return "pretrain"
+    checkpoints = checkpoint.Checkpoints(folder, read_only=True)
     try:
         return "refine" if checkpoints.latest_step() is not None else "pretrain"
     finally:
@@ -63,16 +66,20 @@ def load(
         ValueError: it does not fit the config.
     """
     which = which or kind(config, workdir)
-    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS[which], read_only=True)
+    folder = workdir / FOLDERS[which]
+    missing = FileNotFoundError(
+        f"{folder} holds no checkpoint; train first: "
+        f"--stages={'calibrate,train' if which == 'pretrain' else 'refine'}"
+    )
+    if not folder.is_dir():
+        raise missing
+    checkpoints = checkpoint.Checkpoints(folder, read_only=True)
     try:
         like = components.abstract_params(config, sharding.replicated(mesh))
         best = (chosen or config.eval.checkpoint) == "best"
         restored = recovery.restore_ema_params(checkpoints, like, best)
         if restored is None:
-            stages = "calibrate,train" if which == "pretrain" else "refine"
-            raise FileNotFoundError(
-                f"{checkpoints.directory} holds no checkpoint; train first: --stages={stages}"
-            )
+            raise missing
         step, params = restored
         continuation.check_network(
             checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
