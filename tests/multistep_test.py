@@ -10,6 +10,8 @@ import pytest
 from ssimbad_jax.diffusion import multistep, samplers, schedule, sigma_scale
 from tests import gaussian_mixture
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ANCESTRAL = functools.partial(multistep.ddim, eta=1.0)
 DETERMINISTIC = (multistep.ddim, multistep.dpmpp_2m, multistep.unipc)
 RANDOM = (ANCESTRAL, multistep.dpmpp_2m_sde)
@@ -17,9 +19,9 @@ RANDOM = (ANCESTRAL, multistep.dpmpp_2m_sde)
 GRIDS = {
     "even in log sigma": lambda steps: np.geomspace(2.0, 0.1, steps + 1),
     # Without the step to 0, which is of first order.
-    "SSIMBaD": lambda steps: (
-        schedule.ssimbad(sigma_scale.rational(0.3), 0.1, 2.0).sigma_grid(steps + 1)[:-1]
-    ),
+    "SSIMBaD": lambda steps: schedule.ssimbad(sigma_scale.rational(0.3), 0.1, 2.0).sigma_grid(
+        steps + 1
+    )[:-1],
 }
 
 
@@ -86,7 +88,7 @@ def test_ddim_without_noise_is_euler(noise):
 @pytest.mark.parametrize("sampler", [*RANDOM, functools.partial(multistep.ddim, eta=0.5)])
 def test_drawing_noise_keeps_the_distribution(sampler):
     noise = jax.random.normal(jax.random.key(0), (1, 64, 64, 3))
-    grid = np.append(np.geomspace(80.0, 0.002, 60), 0.0)
+    grid = np.append(np.geomspace(20.0, 0.01, 120), 0.0)
     first, again, other = (
         np.asarray(sampler(gaussian_mixture.denoise, noise, grid, key=jax.random.key(k)))
         for k in (1, 1, 2)
@@ -126,9 +128,7 @@ def test_noise_without_key_is_refused(sampler, noise):
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan")])
 def test_eta_out_of_range_is_refused(eta, noise):
     with pytest.raises(ValueError, match=f"eta is {eta}; set it to a number from 0 to 1"):
-        multistep.ddim(
-            gaussian_mixture.denoise, noise, [1.0, 0.0], eta=eta, key=jax.random.key(0)
-        )
+        multistep.ddim(gaussian_mixture.denoise, noise, [1.0, 0.0], eta=eta, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, *RANDOM])
@@ -169,10 +169,10 @@ def test_steps_of_length_zero_at_the_start_change_nothing(sampler, walk, noise):
     np.testing.assert_allclose(sample(padded), plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("padding", [0, 2])
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, *RANDOM])
-def test_the_gradient_through_all_steps_is_that_of_finite_differences(sampler, padding, noise):
-    grid = np.concatenate([[80.0] * padding, np.geomspace(80.0, 0.01, 5), [0.0]])
+def test_the_gradient_through_all_steps_is_that_of_finite_differences(sampler, noise):
+    # With a step of length zero, one without a step before, and one to sigma 0.
+    grid = np.concatenate([[80.0], np.geomspace(80.0, 0.01, 5), [0.0]])
     with jax.enable_x64(True):
         noise = noise.astype(jnp.float64)
 
@@ -184,14 +184,13 @@ def test_the_gradient_through_all_steps_is_that_of_finite_differences(sampler, p
 
         gradient = jax.grad(loss)(1.0)
         difference = (loss(1.0 + 1e-5) - loss(1.0 - 1e-5)) / 2e-5
-    assert abs(gradient) > 0.05
-    assert gradient == pytest.approx(difference, rel=1e-5)
+    assert abs(gradient) > 0.01
+    assert float(gradient) == pytest.approx(float(difference), rel=1e-5)
 
 
-@pytest.mark.parametrize("sampler", DETERMINISTIC)
-def test_the_gradient_to_the_grid_is_finite(sampler, noise):
+def test_the_gradient_to_the_grid_is_finite(noise):
     def loss(grid):
-        return jnp.mean(sampler(gaussian_mixture.denoise, noise, grid) ** 2)
+        return jnp.mean(multistep.unipc(gaussian_mixture.denoise, noise, grid) ** 2)
 
     gradient = jax.grad(loss)(jnp.asarray([80.0, 80.0, 5.0, 0.5, 0.0]))
     assert np.isfinite(gradient).all() and np.abs(gradient[1:4]).min() > 0

@@ -99,7 +99,7 @@ def dpmpp_2m_sde(
     key: jax.Array | None = None,
     walk: samplers.Walk = samplers.walk,
 ) -> jax.Array:
-    """Walks with SDE-DPM-Solver++(2M) (Lu et al. 2022, section 4.3): one network call a step.
+    """Walks with SDE-DPM-Solver++(2M) (Lu et al. 2022): one network call a step.
 
     The form of DPM-Solver++(2M) for the reverse SDE, which draws noise in every step but the last.
     See `samplers.euler` for the arguments, the result and the errors; the key is always needed.
@@ -153,8 +153,8 @@ def _dpmpp_2m(
 ) -> jax.Array:
     """DDIM towards the D that the last two make expect in the middle of the step.
 
-    Put together, `_extrapolate` and `_move` are the formulas of Lu et al. 2022: equation 20 for
-    eta = 0, and that of section 4.3 for eta = 1.
+    For eta = 1 this is the SDE form, since its solution with D constant is the ancestral step:
+    `x' = e^-2h x + (1 - e^-2h) D + sigma' sqrt(1 - e^-2h) z`.
     """
     _check_eta(eta, key)
 
@@ -221,9 +221,7 @@ def _extrapolate(denoised: jax.Array, past: _Past, length: jax.Array) -> jax.Arr
     return denoised + weight * (denoised - past.denoised)
 
 
-def _correction(
-    at: samplers.Step, h: jax.Array, h_past: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _correction(at: samplers.Step, h: jax.Array, h_past: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns the weights of UniC-2 for D' - D and D - D_past, beside a step with D constant.
 
     They integrate the parabola through D_past, D and D' against e^-(h - t). Without D_past it is

@@ -28,6 +28,7 @@ from ssimbad_jax.stages import (
     evaluate,
     run,
     solvers,
+    validation,
 )
 from ssimbad_jax.training import progress, sharding
 
@@ -121,17 +122,21 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
     evaluation = config.eval
     evaluation.checkpoint = settings.checkpoint
     evaluation.sampler = settings.sampler or evaluation.sampler
+    for option in ("churn", "eta"):
+        if evaluation.sampler not in solvers.users(option, evaluation):
+            evaluation[option] = 0.0
     if settings.steps is not None:
         evaluation.sampler_steps = settings.steps
         if settings.steps > evaluation.grid_steps:
             evaluation.grid_steps = 0
-    if settings.grid_steps is not None:
-        evaluation.grid_steps = settings.grid_steps
-    if 0 < evaluation.grid_steps < evaluation.sampler_steps:
-        raise ValueError(
-            f"--grid_steps={evaluation.grid_steps} is less than --steps="
-            f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
-        )
+    for name in ("grid_steps", "start_sigma", "posterior_draws", "eta"):
+        value = getattr(settings, name)
+        if value is not None:
+            evaluation[name] = value
+    if problems := "; ".join(validation.sampling_problems(config)):
+        # The flags have the names of the fields.
+        as_flags = problems.replace("eval.sampler_steps", "--steps").replace("eval.", "--")
+        raise ValueError(as_flags)
     return config
 
 

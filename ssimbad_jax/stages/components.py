@@ -4,6 +4,7 @@ Each function turns a part of the ConfigDict into plain arguments for the code b
 """
 
 import functools
+import importlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -178,6 +179,15 @@ def calibration_pictures(config: ml_collections.ConfigDict) -> tuple[np.ndarray,
     stored = jnp.stack([source[index]["image"] for index in range(count)])
     resized = conditions.resize(conditions.from_uint8(stored), config.data.image_size)
     return np.asarray(conditions.to_uint8(resized)), source.fingerprint
+
+
+def paper_config() -> ml_collections.ConfigDict | None:
+    """Returns `configs/edm_ssimbad.py`; None if the program runs outside of its repository."""
+    try:
+        module = importlib.import_module("configs.edm_ssimbad")
+    except ImportError:
+        return None
+    return module.get_config()
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

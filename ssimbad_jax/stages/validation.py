@@ -54,6 +54,9 @@ AT_LEAST = {
     "eval.sampler_steps": 1,
     "eval.grid_steps": 0,
     "eval.churn": 0,
+    "eval.eta": 0,
+    "eval.start_sigma": 0,
+    "eval.posterior_draws": 1,
     "eval.batch_size": 1,
     "eval.max_images": 0,
     "eval.save_images": 0,
@@ -92,6 +95,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_single_fields(config),
         *_model(config),
         *_diffusion(config),
+        *sampling_problems(config),
         *_batches(config, num_devices, num_processes),
         *_lengths(config),
         *_metrics(config),
@@ -122,7 +126,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [*_model(config), *_diffusion(config)]
+    problems = [*_model(config), *_diffusion(config), *sampling_problems(config)]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -197,12 +201,32 @@ def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
             f"{diffusion.sigma_max}; set sigma_min below sigma_max"
         )
-    evaluation = config.eval
+
+
+def sampling_problems(config: ml_collections.ConfigDict) -> Iterator[str]:
+    """Yields what is wrong with how `eval` samples, a line each."""
+    evaluation, diffusion = config.eval, config.diffusion
     if evaluation.grid_steps and evaluation.grid_steps < evaluation.sampler_steps:
         yield (
             f"eval.grid_steps is {evaluation.grid_steps}, fewer than eval.sampler_steps = "
             f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
         )
+    start = evaluation.start_sigma
+    if start > 0 and not diffusion.sigma_min < start <= diffusion.sigma_max:
+        yield (
+            f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
+            f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
+            "or to 0 to start from pure noise"
+        )
+    if evaluation.eta > 1:
+        yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
+    for option in ("churn", "eta"):
+        users = solvers.users(option, evaluation)
+        if evaluation[option] and evaluation.sampler not in users:
+            yield (
+                f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
+                f"use; set it to 0, or eval.sampler to {' or '.join(map(repr, users))}"
+            )
 
 
 def _batches(
