@@ -133,6 +133,11 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
         value = getattr(settings, name)
         if value is not None:
             evaluation[name] = value
+    if (settings.posterior_draws or 1) > 1 and not evaluation.start_sigma:
+        raise ValueError(
+            f"--posterior_draws={settings.posterior_draws} without --start_sigma has no effect; "
+            "set --start_sigma above 0 to start from their mean"
+        )
     if problems := "; ".join(validation.sampling_problems(config)):
         # The flags have the names of the fields.
         as_flags = problems.replace("eval.sampler_steps", "--steps").replace("eval.", "--")
