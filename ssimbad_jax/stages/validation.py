@@ -212,13 +212,13 @@ def sampling_problems(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
         )
     start = evaluation.start_sigma
-    if start > 0 and not diffusion.sigma_min < start <= diffusion.sigma_max:
+    if start and not diffusion.sigma_min < start <= diffusion.sigma_max:
         yield (
             f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
             f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
             "or to 0 to start from pure noise"
         )
-    if evaluation.eta > 1:
+    if not evaluation.eta <= 1:
         yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
     for option in ("churn", "eta"):
         users = solvers.users(option, evaluation)
