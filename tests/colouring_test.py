@@ -69,14 +69,13 @@ def test_what_a_sampler_draws_belongs_to_picture_and_seed_too(test_pairs, prepar
     assert np.abs(first[0].astype(int) - first[1]).mean() > 20
 
 
-def test_methods_are_named_and_counted(finished_run):
-    config, workdir = finished_run
-    config = config.copy_and_resolve_references()
-    first, second = colouring.methods(config, workdir)
+def test_methods_are_named_and_counted(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir)
+    first, second = colouring.methods(config, tmp_path)
     assert (first.name, first.network_calls) == ("euler-2", 2)
     assert (second.name, second.network_calls) == ("posterior mean", 1)
     config.eval.start_sigma, config.eval.posterior_draws = 2.0, 4
-    first, second = colouring.methods(config, workdir)
+    first, second = colouring.methods(config, tmp_path)
     assert (first.name, first.network_calls) == ("euler-2 from sigma 2", 6)
     assert (second.name, second.network_calls) == ("posterior mean of 4", 4)
 

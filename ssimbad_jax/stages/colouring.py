@@ -67,7 +67,9 @@ def compile_method(
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def colour(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
-        return conditions.to_uint8(method.colour(params, *_inputs(key, numbers, *batch)))
+        return conditions.to_uint8(
+            method.colour(params, *_noise_condition_and_keys(key, numbers, *batch))
+        )
 
     jitted = jax.jit(
         colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
@@ -78,7 +80,7 @@ def compile_method(
     return functools.partial(compiled, params)
 
 
-def _inputs(
+def _noise_condition_and_keys(
     key: jax.Array, numbers: jax.Array, sketch: jax.Array, reference: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the noise, condition and keys of a batch."""
@@ -114,7 +116,7 @@ def trajectory(
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def call(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> Any:
-        return walk(params, *_inputs(key, numbers, *batch))
+        return walk(params, *_noise_condition_and_keys(key, numbers, *batch))
 
     count = len(shown[0])
     batch = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
