@@ -111,10 +111,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.weights = "auto"  # refined ones where there are some; or "pretrain", "refine"
     evaluation.refined_solver = True  # sample refined weights as they were refined
-    evaluation.sampler = "heun"  # EDM's algorithm 2; or "euler"
+    # "heun" (EDM's algorithm 2), "euler", "ddim", "dpmpp_2m", "dpmpp_2m_sde" or "unipc"
+    evaluation.sampler = "heun"
     evaluation.sampler_steps = 50  # steps walked
     evaluation.grid_steps = 0  # walk a sub-grid of a grid this long; 0: a fresh grid
-    evaluation.churn = 0.0  # S_churn of EDM's algorithm 2; 0: deterministic
+    evaluation.churn = 0.0  # S_churn of EDM's algorithm 2, for "heun" and "euler"; 0: none
+    evaluation.eta = 0.0  # share of ancestral noise, for "ddim"; 0: none
+    # Noise level at which sampling starts from the re-noised posterior mean; 0: from pure noise.
+    evaluation.start_sigma = 0.0
+    evaluation.posterior_draws = 1  # network calls that the posterior mean averages
     evaluation.checkpoint = "newest"  # whose averaged parameters; "best": by validation loss
     evaluation.pairs = ""  # .npz of evaluation pairs; empty: the test split of the data
     evaluation.folder = "eval"  # folder of the workdir for the results

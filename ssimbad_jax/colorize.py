@@ -40,6 +40,17 @@ flags.DEFINE_integer("steps", None, "Of the sampler; by default the run's.", low
 flags.DEFINE_integer(
     "grid_steps", None, "Walk a sub-grid of a grid this long; 0: a fresh grid.", lower_bound=0
 )
+flags.DEFINE_float(
+    "start_sigma",
+    None,
+    "Start from the re-noised posterior mean: the smaller, the more faithful and blurred; "
+    "0: from pure noise. By default the run's.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "posterior_draws", None, "Network calls that this mean averages.", lower_bound=1
+)
+flags.DEFINE_float("eta", None, "Share of fresh noise, for ddim.", lower_bound=0, upper_bound=1)
 flags.DEFINE_enum("checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run.")
 flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper.")
 flags.DEFINE_enum("lines", "keep", colorize_jobs.LINES, "The drawing's own, or the model's.")

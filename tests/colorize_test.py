@@ -161,6 +161,10 @@ def test_what_is_done_is_skipped_and_what_changed_is_made_again(finished_run, in
     statuses, names = changed()
     assert (statuses["a"], statuses["b"], names) == ("skipped", "done", {"b.png"})
     assert changed(seed=1)[1] == {f"{name}.png" for name in SIZES}
+    assert changed(seed=1, start_sigma=2.0)[1] == {f"{name}.png" for name in SIZES}
+    assert changed(seed=1, start_sigma=2.0, posterior_draws=4)[1] == {
+        f"{name}.png" for name in SIZES
+    }
     assert changed(seed=1, overwrite=True)[1] == {f"{name}.png" for name in SIZES}
 
 
@@ -257,9 +261,12 @@ def test_a_missing_or_damaged_run_is_refused(finished_run, inputs, tmp_path):
 
 def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_run, tmp_path):
     config = json.loads((finished_run.workdir / components.CONFIG).read_text())
-    del config["train"]
+    del config["train"], config["eval"]["start_sigma"]
     (tmp_path / components.CONFIG).write_text(json.dumps(config))
     loaded = run.load_config(tmp_path)
+    # What is newer is as the paper has it; what was kept stays.
+    assert loaded.eval.start_sigma == 0.0 and loaded.train.epochs == 300
+    assert loaded.eval.sampler == "euler"
     assert components.unet(loaded) == components.unet(finished_run.config)
 
 
@@ -270,8 +277,21 @@ def test_a_folder_that_cannot_be_written_to_is_refused(finished_run, inputs):
 
 
 def test_a_grid_shorter_than_the_walk_is_refused(finished_run, inputs):
-    with pytest.raises(ValueError, match="--grid_steps=3 is less than --steps=5"):
+    with pytest.raises(ValueError, match="--grid_steps is 3, fewer than --steps = 5; set it"):
         _colorize(finished_run.workdir, inputs, inputs / "out", steps=5, grid_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"eta": 0.5}, "--eta is 0.5, which 'euler' does not use; set it to 0, or --sampler to"),
+        ({"start_sigma": 90.0}, r"--start_sigma is 90.0; set it above diffusion\.sigma_min"),
+        ({"posterior_draws": 4}, "--posterior_draws=4 without --start_sigma"),
+    ],
+)
+def test_settings_without_effect_or_out_of_range_are_refused(finished_run, settings, message):
+    with pytest.raises(ValueError, match=message):
+        colorize._config(finished_run.workdir, colorize_jobs.Settings(**settings))
 
 
 def test_the_settings_reach_the_sampler(finished_run):
@@ -283,6 +303,19 @@ def test_the_settings_reach_the_sampler(finished_run):
     assert config.checkpoint == "best"
     config = colorize._config(finished_run.workdir, colorize_jobs.Settings()).eval
     assert (config.sampler, config.sampler_steps) == ("euler", 2)
+    config = colorize._config(
+        finished_run.workdir,
+        colorize_jobs.Settings(sampler="ddim", eta=0.5, start_sigma=2.0, posterior_draws=4),
+    ).eval
+    assert (config.eta, config.start_sigma, config.posterior_draws) == (0.5, 2.0, 4)
+
+
+def test_churn_of_the_run_is_not_for_another_sampler(finished_run, tmp_path):
+    config = json.loads((finished_run.workdir / components.CONFIG).read_text())
+    config["eval"]["churn"] = 3.0
+    (tmp_path / components.CONFIG).write_text(json.dumps(config))
+    assert colorize._config(tmp_path, colorize_jobs.Settings()).eval.churn == 3.0
+    assert colorize._config(tmp_path, colorize_jobs.Settings(sampler="unipc")).eval.churn == 0.0
 
 
 def _start(*flags):

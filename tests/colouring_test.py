@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import pairs
+from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.stages import colouring
 from ssimbad_jax.training import sharding
 from tests import tiny_run
@@ -53,6 +54,30 @@ def test_noise_belongs_to_picture_and_seed(test_pairs, prepared_dir):
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), colouring.NOISE), 9)
     expected = 127.5 * (1 + jax.random.normal(key, (SIZE, SIZE, 3)) / 4)
     assert np.abs(first[9] - np.clip(expected, 0, 255)).max() <= 1
+
+
+def test_what_a_sampler_draws_belongs_to_picture_and_seed_too(test_pairs, prepared_dir):
+    def drawn(**options):
+        def colour(params, noise, condition, keys):
+            return samplers.draw_noise(keys, 0, noise) / 4
+
+        return coloured(colour, test_pairs, prepared_dir, **options)
+
+    first = drawn()
+    np.testing.assert_array_equal(first, drawn(batch_size=16))
+    assert np.abs(first.astype(int) - drawn(key=1)).mean() > 20
+    assert np.abs(first[0].astype(int) - first[1]).mean() > 20
+
+
+def test_methods_are_named_and_counted(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir)
+    first, second = colouring.methods(config, tmp_path)
+    assert (first.name, first.network_calls) == ("euler-2", 2)
+    assert (second.name, second.network_calls) == ("posterior mean", 1)
+    config.eval.start_sigma, config.eval.posterior_draws = 2.0, 4
+    first, second = colouring.methods(config, tmp_path)
+    assert (first.name, first.network_calls) == ("euler-2 from sigma 2", 6)
+    assert (second.name, second.network_calls) == ("posterior mean of 4", 4)
 
 
 def test_the_trajectory_is_that_of_the_scored_pictures(finished_run):

@@ -184,7 +184,7 @@ def test_any_sampler_can_be_refined(config, sampler):
     sample = refine.differentiable_sample(config, noise_schedule)
     deployed = solvers.sample(solvers.of_refinement(config), noise_schedule)
     image = jax.jit(sample)(params, examples)
-    expected = jax.jit(deployed)(params, examples.noise, examples.condition, examples.key[0])
+    expected = jax.jit(deployed)(params, examples.noise, examples.condition, examples.key)
     np.testing.assert_allclose(image, expected, atol=2e-4 * np.abs(expected).max())
     loss_fn = refine.refinement_loss(config, noise_schedule)
     gradient = jax.jit(jax.grad(lambda params: loss_fn(params, examples).mean()))(params)
@@ -201,7 +201,7 @@ def test_drawn_lengths_walk_the_grid_of_that_length(config):
         deployed = solvers.of_refinement(config)
         deployed.eval.sampler_steps = steps
         expected = jax.jit(solvers.sample(deployed, noise_schedule))(
-            params, examples.noise, examples.condition, examples.key[0]
+            params, examples.noise, examples.condition, examples.key
         )
         image = sample(params, examples._replace(length=jnp.full((2,), steps)))
         np.testing.assert_allclose(image, expected, atol=2e-4 * np.abs(expected).max())

@@ -90,19 +90,22 @@ def test_a_trajectory_is_what_the_sampler_passes(sampler, amount):
         np.testing.assert_allclose(passed.state[1], until, rtol=1e-5)
 
 
-def test_posterior_mean_is_one_call_at_sigma_max():
-    noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
-    result = samplers.posterior_mean(gaussian_denoise, noise, 80.0)
-    np.testing.assert_allclose(
-        result, gaussian_denoise(80.0 * noise, jnp.full((2,), 80.0)), rtol=1e-6
-    )
-
-
 def test_one_step_is_the_posterior_mean():
     noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
     result = samplers.heun(gaussian_denoise, noise, [80.0, 0.0])
-    expected = samplers.posterior_mean(gaussian_denoise, noise, 80.0)
+    expected = gaussian_denoise(80.0 * noise, jnp.full((2,), 80.0))
     np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_with_a_key_each_an_image_does_not_depend_on_its_batch():
+    noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    keys = jax.random.split(jax.random.key(5), 2)
+    churn = samplers.Churn(5.0)
+    both = samplers.euler(gaussian_denoise, noise, [80.0, 1.0, 0.0], key=keys, churn=churn)
+    alone = samplers.euler(gaussian_denoise, noise[1:], [80.0, 1.0, 0.0], key=keys[1:], churn=churn)
+    np.testing.assert_allclose(both[1:], alone, atol=1e-6)
+    first, second = samplers.draw_noise(keys, 0, noise)
+    assert np.abs(first - second).max() > 1
 
 
 def test_churn_without_key_is_refused():

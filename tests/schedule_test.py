@@ -104,6 +104,23 @@ def test_bad_ranges_are_refused(sigma_range):
             make()
 
 
+def test_a_grid_may_start_from_a_smaller_sigma(ssimbad):
+    """It is as even in the schedule's own scale as the whole one."""
+    for made, forward in (
+        (ssimbad, lambda sigma: sigma / (sigma + 0.3)),
+        (schedule.edm(), lambda sigma: sigma ** (1 / 7)),
+    ):
+        grid = made.sigma_grid(5, 2.0)
+        assert grid[0] == pytest.approx(2.0) and grid[-1] == 0.0
+        u = forward(grid[:-1])
+        expected = np.linspace(forward(2.0), forward(0.002), 5)
+        np.testing.assert_allclose(u, expected, rtol=1e-9)
+        np.testing.assert_array_equal(made.sigma_grid(5, 80.0), made.sigma_grid(5))
+        for start in (0.002, 80.1):
+            with pytest.raises(ValueError, match=f"start is {start}; a grid starts above sigma_m"):
+                made.sigma_grid(5, start)
+
+
 def test_other_bad_arguments_are_refused(ssimbad):
     with pytest.raises(ValueError, match="rho is 0"):
         schedule.edm(rho=0)

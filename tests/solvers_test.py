@@ -6,7 +6,7 @@ import pytest
 
 from ssimbad_jax.data import conditions
 from ssimbad_jax.stages import components, solvers
-from tests import tiny_run
+from tests import gaussian_mixture, tiny_run
 
 
 @pytest.fixture
@@ -41,6 +41,60 @@ def test_the_sampler_does_not_need_the_truth(config, tmp_path):
     assert first.shape == (2, 16, 16, 3) and np.isfinite(first).all()
     other = sample(params, noise, -condition, jax.random.key(3))
     assert (conditions.to_uint8(first) != conditions.to_uint8(other)).any()
+
+
+@pytest.fixture
+def exact_network(monkeypatch):
+    """Puts a denoiser that counts its calls into `[0]` in the place of the network's."""
+    calls = [0]
+
+    def denoise(params, noisy, sigma, condition):
+        jax.debug.callback(lambda: calls.__setitem__(0, calls[0] + 1), ordered=True)
+        return gaussian_mixture.denoise(noisy, sigma)
+
+    monkeypatch.setattr(components, "denoise_with_params", lambda *_: denoise)
+    return calls
+
+
+def test_a_start_from_the_posterior_mean(config, tmp_path, exact_network):
+    config.eval.sampler, config.eval.sampler_steps = "unipc", 3
+    config.eval.start_sigma, config.eval.posterior_draws = 0.5, 2
+    schedule = components.noise_schedule(config, tmp_path)
+    grid = solvers.sigma_grid(config, schedule)
+    assert grid[0] == pytest.approx(0.5) and len(grid) == 4
+    noise, key = jax.random.normal(jax.random.key(0), (1, 4, 4, 3)), jax.random.key(1)
+    with jax.default_device(jax.devices()[0]):
+        image = solvers.sample(config, schedule)(None, noise, None, key)
+        jax.block_until_ready(image)
+        jax.effects_barrier()
+        assert exact_network[0] == solvers.network_calls(config) == 5
+        mean = solvers.posterior_mean(config, schedule)(None, noise, None, key)
+        passed = solvers.trajectory(config, schedule)(None, noise, None, key)
+    np.testing.assert_allclose(passed.denoised[-1], image, atol=1e-5)
+    renoised = (passed.state[0] - mean) / 0.5
+    assert renoised.std() == pytest.approx(1.0, abs=0.3)
+    assert np.abs(renoised - noise).max() > 0.5, "the noise is not that of the mean"
+
+
+def test_a_start_on_a_sub_grid(config, tmp_path):
+    config.eval.start_sigma = 2.0
+    config.eval.grid_steps, config.eval.sampler_steps = 50, 50
+    schedule = components.noise_schedule(config, tmp_path)
+    long = solvers.sigma_grid(config, schedule)
+    config.eval.sampler_steps = 5
+    np.testing.assert_array_equal(solvers.sigma_grid(config, schedule), long[::10])
+    assert long[0] == pytest.approx(2.0)
+
+
+def test_names_tell_what_a_row_is(config):
+    assert solvers.name(config) == "euler-2"
+    config.eval.sampler, config.eval.start_sigma = "dpmpp_2m", 2.0
+    assert solvers.name(config) == "dpmpp_2m-2 from sigma 2"
+
+
+def test_options_have_their_users(config):
+    assert solvers.users("churn", config.eval) == ["heun", "euler"]
+    assert solvers.users("eta", config.eval) == ["ddim"]
 
 
 @pytest.mark.parametrize("name", solvers.SOLVERS)

@@ -147,6 +147,19 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             "eval.metrics is ('psnr', 'psnr'); name at least one, and each once",
         ),
         ({"eval.churn": float("nan")}, "eval.churn is nan; set it to 0 or more"),
+        (
+            {"eval.churn": 1.0, "eval.sampler": "unipc"},
+            "eval.churn is 1.0, which 'unipc' does not use; set it to 0, or eval.sampler to "
+            "'heun' or 'euler'",
+        ),
+        ({"eval.eta": 1.0}, "eval.eta is 1.0, which 'heun' does not use; set it to 0, or"),
+        ({"eval.eta": 1.5, "eval.sampler": "ddim"}, "eval.eta is 1.5; set it to 1 or less"),
+        (
+            {"eval.start_sigma": 81.0},
+            "eval.start_sigma is 81.0; set it above diffusion.sigma_min = 0.002 and to at most "
+            "diffusion.sigma_max = 80.0, or to 0 to start from pure noise",
+        ),
+        ({"eval.start_sigma": 0.001}, "eval.start_sigma is 0.001; set it above"),
     ],
     ids=str,
 )

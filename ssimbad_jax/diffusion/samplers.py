@@ -100,7 +100,7 @@ def euler(
         denoise: D, called with `[B, H, W, C]` and sigma `[B]`.
         noise: `[B, H, W, C]`, standard normal; the walk starts from `sigma_grid[0] * noise`.
         sigma_grid: `[steps + 1]`, descending, the last entry 0; computed in float64 on the host.
-        key: needed when `churn.amount` is positive.
+        key: needed when `churn.amount` is positive; one, or one an image, `[B]`.
         churn: stochasticity.
         walk: takes the steps.
 
@@ -167,16 +167,25 @@ def trajectory(
     return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
-def posterior_mean(
-    denoise: denoiser.DenoiseFn, noise: jax.Array, sigma_max: ArrayLike
-) -> jax.Array:
-    """Denoises pure noise in one call: `D(sigma_max n; sigma_max)`.
+def fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:
+    """Returns the number-th stream of a key, or of each of keys `[B]`."""
+    if key.ndim:
+        return jax.vmap(jax.random.fold_in, in_axes=(0, None))(key, number)
+    return jax.random.fold_in(key, number)
 
-    At sigma_max next to nothing of the image is left, so this is the mean over all images that
-    fit the condition: faithful and blurred.
+
+def draw_noise(key: jax.Array, number: ArrayLike, like: jax.Array) -> jax.Array:
+    """Returns standard normal noise with the shape and dtype of an image batch.
+
+    Args:
+        key: one, or keys `[B]`: then the noise of an image does not depend on its batch.
+        number: of the draw.
+        like: `[B, H, W, C]`.
     """
-    sigma = jnp.asarray(sigma_max, noise.dtype)
-    return denoise(sigma * noise, jnp.broadcast_to(sigma, noise.shape[:1]))
+    key = fold_in(key, number)
+    if key.ndim:
+        return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(key)
+    return jax.random.normal(key, like.shape, like.dtype)
 
 
 def grid_steps(sigma_grid: ArrayLike, dtype: jnp.dtype) -> Step:
@@ -208,7 +217,7 @@ def _step(
     def step(x: jax.Array, at: Step) -> tuple[jax.Array, Passed]:
         sigma, sigma_next = at.sigma, at.sigma_next
         if key is not None and churn.amount > 0:
-            x, sigma = _add_churn(jax.random.fold_in(key, at.number), x, sigma, churn, count)
+            x, sigma = _add_churn(draw_noise(key, at.number, x), x, sigma, churn, count)
         denoised = estimate(x, sigma)
         # dx/dsigma of the probability-flow ODE (Karras et al. 2022, equation 3).
         d = (x - denoised) / sigma
@@ -222,11 +231,11 @@ def _step(
 
 
 def _add_churn(
-    key: jax.Array, x: jax.Array, sigma: jax.Array, churn: Churn, steps: int
+    noise: jax.Array, x: jax.Array, sigma: jax.Array, churn: Churn, steps: int
 ) -> tuple[jax.Array, jax.Array]:
     gamma_max = min(churn.amount / steps, 2**0.5 - 1)
     inside = (sigma >= churn.sigma_min) & (sigma <= churn.sigma_max)
     gamma = jnp.where(inside, gamma_max, 0.0)
     # sqrt(sigma_hat^2 - sigma^2), in the form that cannot round below zero.
     added = sigma * jnp.sqrt(gamma * (gamma + 2)) * churn.noise_scale
-    return x + added * jax.random.normal(key, x.shape, x.dtype), sigma * (1 + gamma)
+    return x + added * noise, sigma * (1 + gamma)

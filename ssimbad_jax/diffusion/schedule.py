@@ -22,14 +22,15 @@ class Schedule:
         sample_sigma: (key, shape) -> float32 sigma of that shape, drawn for training.
         embed_sigma: sigma -> c_noise of the same shape, what the network is told.
         sigma_grid: steps -> float64 [steps + 1] NumPy array, the noise levels that sampling walks:
-            from sigma_max down to sigma_min, then 0. Raises ValueError if steps < 1.
+            from sigma_max down to sigma_min, then 0. A second argument is the noise level to start
+            from instead of sigma_max. Raises ValueError if steps < 1, or the start is out of range.
         sigma_min: smallest noise level, above 0.
         sigma_max: largest noise level.
     """
 
     sample_sigma: Callable[[jax.Array, tuple[int, ...]], jax.Array]
     embed_sigma: Callable[[jax.Array], jax.Array]
-    sigma_grid: Callable[[int], np.ndarray]
+    sigma_grid: Callable[..., np.ndarray]
     sigma_min: float
     sigma_max: float
 
@@ -55,10 +56,10 @@ def ssimbad(
         # Rounding may carry sigma past the ends.
         return jnp.clip(scale.inverse(u), sigma_min, sigma_max)
 
-    def sigma_grid(steps: int) -> np.ndarray:
-        _check_steps(steps)
-        sigma = scale.inverse(np.linspace(u_max, u_min, steps))
-        return np.append(np.clip(sigma, sigma_min, sigma_max), 0.0)
+    def sigma_grid(steps: int, start: float = sigma_max) -> np.ndarray:
+        _check_grid(steps, start, sigma_min, sigma_max)
+        sigma = scale.inverse(np.linspace(float(scale.forward(start)), u_min, steps))
+        return np.append(np.clip(sigma, sigma_min, start), 0.0)
 
     return Schedule(sample_sigma, scale.forward, sigma_grid, sigma_min, sigma_max)
 
@@ -93,10 +94,10 @@ def edm(
     def embed_sigma(sigma: jax.Array) -> jax.Array:
         return jnp.log(sigma) / 4.0
 
-    def sigma_grid(steps: int) -> np.ndarray:
-        _check_steps(steps)
-        root = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), steps)
-        return np.append(np.clip(root**rho, sigma_min, sigma_max), 0.0)
+    def sigma_grid(steps: int, start: float = sigma_max) -> np.ndarray:
+        _check_grid(steps, start, sigma_min, sigma_max)
+        root = np.linspace(start ** (1 / rho), sigma_min ** (1 / rho), steps)
+        return np.append(np.clip(root**rho, sigma_min, start), 0.0)
 
     return Schedule(sample_sigma, embed_sigma, sigma_grid, sigma_min, sigma_max)
 
@@ -131,6 +132,11 @@ def _check_range(sigma_min: float, sigma_max: float) -> None:
         )
 
 
-def _check_steps(steps: int) -> None:
+def _check_grid(steps: int, start: float, sigma_min: float, sigma_max: float) -> None:
     if steps < 1:
         raise ValueError(f"steps is {steps}; a grid needs at least 1 step")
+    if not sigma_min < start <= sigma_max:
+        raise ValueError(
+            f"start is {start}; a grid starts above sigma_min = {sigma_min} and at most at "
+            f"sigma_max = {sigma_max}"
+        )

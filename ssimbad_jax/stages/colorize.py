@@ -27,6 +27,7 @@ from ssimbad_jax.stages import (
     components,
     run,
     solvers,
+    validation,
     weights,
 )
 from ssimbad_jax.training import progress, sharding
@@ -122,17 +123,26 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
     evaluation = config.eval
     evaluation.checkpoint = settings.checkpoint
     evaluation.sampler = settings.sampler or evaluation.sampler
+    for option in ("churn", "eta"):
+        if evaluation.sampler not in solvers.users(option, evaluation):
+            evaluation[option] = 0.0
     if settings.steps is not None:
         evaluation.sampler_steps = settings.steps
         if settings.steps > evaluation.grid_steps:
             evaluation.grid_steps = 0
-    if settings.grid_steps is not None:
-        evaluation.grid_steps = settings.grid_steps
-    if 0 < evaluation.grid_steps < evaluation.sampler_steps:
+    for name in ("grid_steps", "start_sigma", "posterior_draws", "eta"):
+        value = getattr(settings, name)
+        if value is not None:
+            evaluation[name] = value
+    if (settings.posterior_draws or 1) > 1 and not evaluation.start_sigma:
         raise ValueError(
-            f"--grid_steps={evaluation.grid_steps} is less than --steps="
-            f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
+            f"--posterior_draws={settings.posterior_draws} without --start_sigma has no effect; "
+            "set --start_sigma above 0 to start from their mean"
         )
+    if problems := "; ".join(validation.sampling_problems(config)):
+        # The flags have the names of the fields.
+        as_flags = problems.replace("eval.sampler_steps", "--steps").replace("eval.", "--")
+        raise ValueError(as_flags)
     return config
 
 

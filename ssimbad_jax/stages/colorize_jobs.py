@@ -14,6 +14,16 @@ from ssimbad_jax.stages import calibrate, colorize_files, components, weights
 from ssimbad_jax.training import progress
 
 LINES = ("keep", "model")
+# Fields of `eval` that decide how a result looks.
+_SAMPLING = (
+    "sampler",
+    "sampler_steps",
+    "grid_steps",
+    "churn",
+    "eta",
+    "start_sigma",
+    "posterior_draws",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +34,10 @@ class Settings:
         sampler: out of `validation.CHOICES["eval.sampler"]`.
         steps: of the sampler.
         grid_steps: walk a sub-grid of a grid this long; 0: a fresh grid.
+        start_sigma: noise level at which sampling starts from the re-noised posterior mean; 0: it
+            starts from pure noise.
+        posterior_draws: network calls that the posterior mean averages.
+        eta: share of ancestral noise, for "ddim".
         checkpoint: "newest" or "best".
         seed: of the noise.
         variants: pictures of each sketch, from different noise.
@@ -37,6 +51,9 @@ class Settings:
     sampler: str | None = None
     steps: int | None = None
     grid_steps: int | None = None
+    start_sigma: float | None = None
+    posterior_draws: int | None = None
+    eta: float | None = None
     checkpoint: str = "newest"
     seed: int = 0
     variants: int = 1
@@ -89,7 +106,7 @@ def model_record(
         "run": run_digest,
         "weights": used.kind,
         "checkpoint_step": used.step,
-        **{name: evaluation[name] for name in ("sampler", "sampler_steps", "grid_steps", "churn")},
+        **{name: evaluation[name] for name in _SAMPLING},
         **{name: getattr(settings, name) for name in ("seed", "invert", "lines")},
     }
 

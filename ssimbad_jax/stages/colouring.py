@@ -17,7 +17,7 @@ from ssimbad_jax.stages import components, solvers
 from ssimbad_jax.training import sharding
 
 # Independent streams of the key of a seed, apart from those of training.
-NOISE, _CHURN = 101, 102
+NOISE, _SAMPLER = 101, 102
 
 
 class Method(NamedTuple):
@@ -26,7 +26,8 @@ class Method(NamedTuple):
     Attributes:
         name: for the tables.
         network_calls: calls of the network for each picture.
-        colour: (params, noise, condition, key) -> pictures `[B, H, W, 3]`. The truth is no input.
+        colour: (params, noise, condition, keys `[B]`) -> pictures `[B, H, W, 3]`. The truth is no
+            input.
     """
 
     name: str
@@ -40,24 +41,18 @@ ColourBatch = Callable[..., jax.Array]
 def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Method]:
     """Returns the sampler of `eval`, and the posterior mean."""
     noise_schedule = components.noise_schedule(config, workdir)
-    denoise = components.denoise_with_params(config, noise_schedule)
-
-    def posterior_mean(
-        params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array
-    ) -> jax.Array:
-        return samplers.posterior_mean(
-            lambda noisy, sigma: denoise(params, noisy, sigma, condition),
-            noise,
-            noise_schedule.sigma_max,
-        )
-
+    draws = config.eval.posterior_draws
     return [
         Method(
-            f"{config.eval.sampler}-{config.eval.sampler_steps}",
+            solvers.name(config),
             solvers.network_calls(config),
             solvers.sample(config, noise_schedule),
         ),
-        Method("posterior mean", 1, posterior_mean),
+        Method(
+            "posterior mean" + (f" of {draws}" if draws > 1 else ""),
+            draws,
+            solvers.posterior_mean(config, noise_schedule),
+        ),
     ]
 
 
@@ -72,9 +67,9 @@ def compile_method(
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def colour(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
-        churn_key = jax.random.fold_in(jax.random.fold_in(key, _CHURN), numbers[0])
-        noise, condition = _noise_and_condition(key, numbers, *batch)
-        return conditions.to_uint8(method.colour(params, noise, condition, churn_key))
+        return conditions.to_uint8(
+            method.colour(params, *_noise_condition_and_keys(key, numbers, *batch))
+        )
 
     jitted = jax.jit(
         colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
@@ -85,18 +80,20 @@ def compile_method(
     return functools.partial(compiled, params)
 
 
-def _noise_and_condition(
+def _noise_condition_and_keys(
     key: jax.Array, numbers: jax.Array, sketch: jax.Array, reference: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    # Noise belongs to the picture's number: the same in every batch size and setting.
-    noise_key = jax.random.fold_in(key, NOISE)
-    noise = jax.vmap(
-        lambda number: jax.random.normal(jax.random.fold_in(noise_key, number), reference.shape[1:])
-    )(numbers)
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns the noise, condition and keys of a batch."""
+    # They belong to the picture's number: the same in every batch size and setting.
+    noise_keys, sampler_keys = (
+        jax.vmap(functools.partial(jax.random.fold_in, jax.random.fold_in(key, stream)))(numbers)
+        for stream in (NOISE, _SAMPLER)
+    )
+    noise = jax.vmap(lambda key: jax.random.normal(key, reference.shape[1:]))(noise_keys)
     condition = jnp.concatenate(
         [conditions.from_uint8(sketch)[..., None], conditions.from_uint8(reference)], axis=-1
     )
-    return noise, condition
+    return noise, condition, sampler_keys
 
 
 def trajectory(
@@ -119,8 +116,7 @@ def trajectory(
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def call(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> Any:
-        noise, condition = _noise_and_condition(key, numbers, *batch)
-        return walk(params, noise, condition, jax.random.fold_in(key, _CHURN))
+        return walk(params, *_noise_condition_and_keys(key, numbers, *batch))
 
     count = len(shown[0])
     batch = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]

@@ -4,6 +4,7 @@ Each function turns a part of the ConfigDict into plain arguments for the code b
 """
 
 import functools
+import importlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -188,6 +189,15 @@ def calibration_pictures(config: ml_collections.ConfigDict) -> tuple[np.ndarray,
 def save_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Writes the config of a run, for whoever uses its weights."""
     (workdir / CONFIG).write_text(json.dumps(as_json(config), indent=2))
+
+
+def paper_config() -> ml_collections.ConfigDict | None:
+    """Returns `configs/edm_ssimbad.py`; None if the program runs outside of its repository."""
+    try:
+        module = importlib.import_module("configs.edm_ssimbad")
+    except ImportError:
+        return None
+    return module.get_config()
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Examples(NamedTuple):
         noise: `[B, H, W, 3]`, standard normal; walks start from it.
         length: `[B]`, steps of the walk, equal for the whole batch.
         gradient_steps: `[B]`, how many of them, from the last, the gradient goes through.
-        key: `[B]`, of what the sampler draws; the first counts.
+        key: `[B]`, of what the sampler draws.
     """
 
     image: jax.Array
@@ -203,7 +203,7 @@ def differentiable_sample(
             lambda noisy, sigma: denoise(params, noisy, sigma, examples.condition),
             examples.noise,
             jnp.asarray(grids, jnp.float32)[length - shortest] if length_is_drawn else grids[0],
-            key=examples.key[0],
+            key=examples.key,
             walk=trajectory_gradient.rematerialised_walk(
                 longest - length, longest - gradient_steps
             ),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -21,6 +22,9 @@ from ssimbad_jax.stages import (
     workdir_lock,
 )
 from ssimbad_jax.training import progress, sharding
+
+# Sections of the config for which no default may be guessed.
+NETWORK = ("data", "model", "diffusion", "calibrate")
 
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
@@ -102,6 +106,9 @@ def run(
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     """Returns the config that a run was made with, as its workdir keeps it.
 
+    A run may be older than some fields. Those that do not say what its network is have the value
+    of the paper's config then, which leaves out what is newer.
+
     Raises:
         FileNotFoundError: there is no such run.
         validation.ConfigError: the file is damaged, or the config cannot work.
@@ -110,7 +117,8 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; name the --workdir of a finished run")
     try:
-        config = ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        config = ml_collections.ConfigDict(_with_newer_fields(kept))
         # Only what colouring needs: a run may be older than some fields of training.
         validation.check_model(config)
     except validation.ConfigError:
@@ -121,6 +129,22 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
             f"{path} is not the config of a run: {reason}; restore it, or name another run"
         ) from error
     return config
+
+
+def _with_newer_fields(kept: dict[str, Any]) -> dict[str, Any]:
+    """Fills in the fields that a run's config lacks."""
+    paper = components.paper_config()
+    newest = components.as_json(paper) if paper else {}
+    return _filled(kept, {name: newest[name] for name in newest if name not in NETWORK})
+
+
+def _filled(kept: dict[str, Any], newest: dict[str, Any]) -> dict[str, Any]:
+    nested = {
+        name: _filled(kept.get(name, {}), value)
+        for name, value in newest.items()
+        if isinstance(value, dict)
+    }
+    return {**newest, **kept, **nested}
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """How a trained network samples: which sampler, along which part of which sigma grid."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,10 +8,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from ssimbad_jax.diffusion import samplers, schedule
+from ssimbad_jax.diffusion import fidelity, multistep, samplers, schedule
 from ssimbad_jax.stages import components
 
-# (params, noise [B, H, W, 3], condition [B, H, W, 4], key) -> what the sampler returns.
+# (params, noise [B, H, W, 3], condition [B, H, W, 4], key or keys [B]) -> what is returned.
 Sample = Callable[[Any, jax.Array, jax.Array, jax.Array], Any]
 
 
@@ -35,7 +36,26 @@ def _churn(evaluation: ml_collections.ConfigDict) -> dict[str, Any]:
 SOLVERS = {
     "heun": Solver(samplers.heun, lambda steps: 2 * steps - 1, _churn),
     "euler": Solver(samplers.euler, lambda steps: steps, _churn),
+    "ddim": Solver(multistep.ddim, lambda steps: steps, lambda evaluation: {"eta": evaluation.eta}),
+    "dpmpp_2m": Solver(multistep.dpmpp_2m, lambda steps: steps),
+    "dpmpp_2m_sde": Solver(multistep.dpmpp_2m_sde, lambda steps: steps),
+    "unipc": Solver(multistep.unipc, lambda steps: steps),
 }
+
+# Streams of a sampler's key for what is drawn before it starts.
+_MEAN, _START = 201, 202
+
+
+def users(option: str, evaluation: ml_collections.ConfigDict) -> list[str]:
+    """Returns the solvers that use a field of `eval`, such as "churn"."""
+    return [name for name, solver in SOLVERS.items() if option in solver.options(evaluation)]
+
+
+def name(config: ml_collections.ConfigDict) -> str:
+    """Returns what tables call the way in which `eval` samples."""
+    evaluation = config.eval
+    start = f" from sigma {evaluation.start_sigma:g}" if evaluation.start_sigma else ""
+    return f"{evaluation.sampler}-{evaluation.sampler_steps}{start}"
 
 
 def describe(settings: ml_collections.ConfigDict) -> str:
@@ -49,50 +69,75 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     changed = config.copy_and_resolve_references()
     for name in ("sampler", "sampler_steps", "grid_steps"):
         changed.eval[name] = config.refine[name]
-    changed.eval.churn = 0.0
+    changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
     return changed
 
 
 def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> np.ndarray:
     """Returns the sigmas that `eval` walks, float64 `[steps + 1]`."""
     evaluation = config.eval
+    start = evaluation.start_sigma or noise_schedule.sigma_max
     if evaluation.grid_steps:
-        grid = noise_schedule.sigma_grid(evaluation.grid_steps)
+        grid = noise_schedule.sigma_grid(evaluation.grid_steps, start)
         return schedule.sub_grid(grid, evaluation.sampler_steps)
-    return noise_schedule.sigma_grid(evaluation.sampler_steps)
+    return noise_schedule.sigma_grid(evaluation.sampler_steps, start)
 
 
 def network_calls(config: ml_collections.ConfigDict) -> int:
     """Returns the network calls for each picture that `eval` makes."""
-    return SOLVERS[config.eval.sampler].network_calls(config.eval.sampler_steps)
+    evaluation = config.eval
+    before = evaluation.posterior_draws if evaluation.start_sigma else 0
+    return before + SOLVERS[evaluation.sampler].network_calls(evaluation.sampler_steps)
 
 
 def sample(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> Sample:
     """Returns the sampler of `eval`; its result is `[B, H, W, 3]`."""
-    return _sample(SOLVERS[config.eval.sampler].sampler, config, noise_schedule)
+    return _sample(config, noise_schedule, lambda sampler: sampler)
 
 
 def trajectory(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> Sample:
     """Returns what the sampler of `eval` passes, a `samplers.Passed`."""
-    sampler = SOLVERS[config.eval.sampler].sampler
+    return _sample(
+        config, noise_schedule, lambda sampler: functools.partial(samplers.trajectory, sampler)
+    )
 
-    def passed(*arguments: Any, **options: Any) -> samplers.Passed:
-        return samplers.trajectory(sampler, *arguments, **options)
 
-    return _sample(passed, config, noise_schedule)
+def posterior_mean(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> Sample:
+    """Returns the mean of `eval.posterior_draws` answers to pure noise, `[B, H, W, 3]`."""
+    denoise = components.denoise_with_params(config, noise_schedule)
+    draws = config.eval.posterior_draws
+
+    def mean(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> jax.Array:
+        return fidelity.posterior_mean(
+            lambda noisy, sigma: denoise(params, noisy, sigma, condition),
+            noise,
+            noise_schedule.sigma_max,
+            draws=draws,
+            key=samplers.fold_in(key, _MEAN),
+        )
+
+    return mean
 
 
 def _sample(
-    call: Callable[..., Any],
     config: ml_collections.ConfigDict,
     noise_schedule: schedule.Schedule,
+    used: Callable[[samplers.Sampler], Callable[..., Any]],
 ) -> Sample:
+    """Returns the sampler of `eval`, used as told, on the network and on its sigma grid."""
     denoise = components.denoise_with_params(config, noise_schedule)
     grid = sigma_grid(config, noise_schedule)
-    options = SOLVERS[config.eval.sampler].options(config.eval)
+    solver, from_mean = SOLVERS[config.eval.sampler], config.eval.start_sigma > 0
+    options = solver.options(config.eval)
+    mean = posterior_mean(config, noise_schedule)
 
     def sample(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> Any:
-        return call(
+        sampler = solver.sampler
+        if from_mean:
+            sampler = fidelity.starting_from(sampler, mean(params, noise, condition, key))
+            # Not the noise that the mean was made of.
+            noise = samplers.draw_noise(key, _START, noise)
+        return used(sampler)(
             lambda noisy, sigma: denoise(params, noisy, sigma, condition),
             noise,
             grid,

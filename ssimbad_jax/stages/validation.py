@@ -72,6 +72,9 @@ AT_LEAST = {
     "eval.sampler_steps": 1,
     "eval.grid_steps": 0,
     "eval.churn": 0,
+    "eval.eta": 0,
+    "eval.start_sigma": 0,
+    "eval.posterior_draws": 1,
     "eval.batch_size": 1,
     "eval.max_images": 0,
     "eval.save_images": 0,
@@ -112,6 +115,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_single_fields(config),
         *_model(config),
         *_diffusion(config),
+        *sampling_problems(config),
         *_batches(config, num_devices, num_processes),
         *_lengths(config),
         *_refinement(config),
@@ -143,7 +147,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [*_model(config), *_diffusion(config)]
+    problems = [*_model(config), *_diffusion(config), *sampling_problems(config)]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -218,12 +222,36 @@ def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
             f"{diffusion.sigma_max}; set sigma_min below sigma_max"
         )
-    for section in ("eval", "refine"):
-        steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
-        if 0 < grid_steps < steps:
+
+
+def _grid(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
+    steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
+    if 0 < grid_steps < steps:
+        yield (
+            f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
+            f"{steps}; set it to 0 or to at least as many"
+        )
+
+
+def sampling_problems(config: ml_collections.ConfigDict) -> Iterator[str]:
+    """Yields what is wrong with how `eval` samples, a line each."""
+    evaluation, diffusion = config.eval, config.diffusion
+    yield from _grid(config, "eval")
+    start = evaluation.start_sigma
+    if start and not diffusion.sigma_min < start <= diffusion.sigma_max:
+        yield (
+            f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
+            f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
+            "or to 0 to start from pure noise"
+        )
+    if not evaluation.eta <= 1:
+        yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
+    for option in ("churn", "eta"):
+        users = solvers.users(option, evaluation)
+        if evaluation[option] and evaluation.sampler not in users:
             yield (
-                f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
-                f"{steps}; set it to 0 or to at least as many"
+                f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
+                f"use; set it to 0, or eval.sampler to {' or '.join(map(repr, users))}"
             )
 
 
@@ -273,6 +301,7 @@ def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
 
 def _refinement(config: ml_collections.ConfigDict) -> Iterator[str]:
     refine = config.refine
+    yield from _grid(config, "refine")
     most_gradient = refine.gradient_steps or refine.sampler_steps
     for name, most in {
         "min_sampler_steps": refine.sampler_steps,

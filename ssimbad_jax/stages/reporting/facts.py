@@ -1,10 +1,10 @@
 """Short facts about runs: what was run, how the configs differ, versions and times."""
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ssimbad_jax.stages import components
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.reporting.numbers import MISSING
 from ssimbad_jax.training import progress
@@ -85,12 +85,9 @@ def has_paper_config() -> bool:
 
 
 def _paper_config() -> dict[str, Any]:
-    """Returns the paper's config; empty if the program runs outside of its repository."""
-    try:
-        module = importlib.import_module("configs.edm_ssimbad")
-    except ImportError:
-        return {}
-    return run_files.flatten(json.loads(module.get_config().to_json()))
+    """Returns the fields of the paper's config; empty if it is not at hand."""
+    config = components.paper_config()
+    return run_files.flatten(components.as_json(config)) if config else {}
 
 
 def _table(
