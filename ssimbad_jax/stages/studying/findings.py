@@ -48,9 +48,13 @@ def curves(rows: Iterable[Row]) -> dict[Curve, Points]:
     """Returns the rows as curves over network calls."""
     found: dict[Curve, Points] = collections.defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["network_calls"]):
-        curve = Curve(*(row[name] for name in Curve._fields))
-        found[curve].setdefault(row["network_calls"], {})[row["setting"]] = row
+        found[curve_of(row)].setdefault(row["network_calls"], {})[row["setting"]] = row
     return dict(found)
+
+
+def curve_of(row: Row) -> Curve:
+    """Returns the curve a row lies on."""
+    return Curve(*(row[name] for name in Curve._fields))
 
 
 def is_reached(metric: str, row: Row, reference: Row) -> bool:
@@ -71,10 +75,10 @@ def is_reached(metric: str, row: Row, reference: Row) -> bool:
     return bool(gain >= -TOLERANCES[metric])
 
 
-def fewest_calls(
+def reaching_calls(
     points: Points, reference: Mapping[str, Row], needed: Sequence[tuple[str, str]]
-) -> int | None:
-    """Returns the fewest network calls with which all that is needed is reached, or None.
+) -> list[int]:
+    """Returns the network calls with which all that is needed is reached, few first.
 
     Args:
         points: of a curve.
@@ -90,4 +94,12 @@ def fewest_calls(
             for metric, setting in needed
         )
 
-    return next((calls for calls, rows in points.items() if is_enough(rows)), None)
+    return [calls for calls, rows in points.items() if is_enough(rows)]
+
+
+def best(rows: Iterable[Row], metric: str) -> Row | None:
+    """Returns the row of the best score, of equal ones the first; None if there is no score."""
+    scored = [row for row in rows if row[metric] is not None]
+    is_higher_better = metric != DISTANCE and scores.METRICS[metric].higher_is_better
+    choose = max if is_higher_better else min
+    return choose(scored, key=lambda row: row[metric], default=None)
