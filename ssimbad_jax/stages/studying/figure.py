@@ -64,6 +64,8 @@ def draw(folder: pathlib.Path, rows: Sequence[Row]) -> None:
         line[0].set_ylabel(_label(measure) + (f"\n{weights}" if len(references) > 1 else ""))
     for cell, (view, setting) in zip(cells[0], columns, strict=True):
         cell.set_title(f"{view.title}\n{setting} reference", fontsize=10)
+    for cell in cells[-1]:
+        cell.set_xlabel("network calls")
     _add_legends(picture, views, dashes)
     picture.savefig(folder / FIGURE, dpi=110)
 
@@ -82,10 +84,12 @@ def _add_legends(
     ]
     reference = lines.Line2D([], [], color=_PALE, label=table.REFERENCE)
     picture.legend(
-        handles=[*of_dashes, reference], loc="outside lower center", ncols=6, frameon=False
-    )
-    picture.supxlabel(
-        "network calls; lines that leave a cell go on to scores worse than it shows", fontsize=10
+        handles=[*of_dashes, reference],
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        title="lines that leave a cell go on to scores worse than it shows",
+        title_fontsize=9,
     )
 
 
