@@ -3,12 +3,13 @@
 import json
 import shutil
 
+import ml_collections
 import numpy as np
 import PIL.Image
 import pytest
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import colouring, evaluate, sampling_study
+from ssimbad_jax.stages import colouring, evaluate, run, sampling_study
 from ssimbad_jax.stages.studying import bench, figure, plan, table
 from ssimbad_jax.stages.studying import rows as rows_lib
 from ssimbad_jax.training import interruption
@@ -166,17 +167,15 @@ def test_a_run_without_checkpoint_and_pairs_of_another_size_are_refused(finished
     assert not folder.exists()
 
 
-def test_samplers_that_draw_noise_have_no_distance(finished_run, tmp_path):
+def test_samplers_that_draw_noise_have_no_distance(finished_run, tmp_path, monkeypatch):
     """Churn makes Heun and Euler such samplers."""
-    workdir = tmp_path / "run"
-    shutil.copytree(finished_run.workdir / "checkpoints", workdir / "checkpoints")
-    config = json.loads((finished_run.workdir / "config.json").read_text())
-    config["eval"]["churn"] = 10.0
-    (workdir / "config.json").write_text(json.dumps(config))
-    few = plan.Settings(
-        samplers=("euler",), grids=("edm",), sigma_max=(80.0,), calls=(2,), images=2
-    )
-    sampling_study.study(workdir, tmp_path / "out", few)
-    made = _rows(tmp_path / "out")
+    config, workdir = finished_run
+    churned = config.copy_and_resolve_references()
+    churned.eval.churn = 10.0
+    monkeypatch.setattr(run, "load_config", lambda _: ml_collections.ConfigDict(churned))
+    monkeypatch.setattr(bench.Bench, "score", lambda *_: dict.fromkeys(rows_lib.METRICS, 1.0))
+    monkeypatch.setattr(plan, "REFERENCE_STEPS", 2)
+    few = plan.Settings(samplers=("euler",), grids=("edm",), sigma_max=(80.0,), calls=(2,))
+    sampling_study.study(workdir, tmp_path, few)
+    made = _rows(tmp_path)
     assert len(made) == 4 and {row["rmse_to_reference"] for row in made} == {None}
-    assert len({row["psnr"] for row in made}) == 4

@@ -47,9 +47,9 @@ def references(rows: Iterable[Row]) -> dict[str, BySetting]:
 def curves(rows: Iterable[Row]) -> dict[Curve, Points]:
     """Returns the rows as curves over network calls."""
     found: dict[Curve, Points] = collections.defaultdict(dict)
-    for row in sorted(rows, key=lambda row: row["network_calls"]):
+    for row in rows:
         found[curve_of(row)].setdefault(row["network_calls"], {})[row["setting"]] = row
-    return dict(found)
+    return {curve: dict(sorted(points.items())) for curve, points in found.items()}
 
 
 def curve_of(row: Row) -> Curve:

@@ -102,6 +102,7 @@ GRIDS: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], Grid]] = {
     "edm": _edm,
     SUB_GRID: _sub_grid,
 }
+_CALIBRATED = ("best", "table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +175,10 @@ def open_grids(
     try:
         return {name: GRIDS[name](config, workdir) for name in dict.fromkeys([own, *names])}
     except FileNotFoundError as error:
-        without = ",".join(name for name in GRIDS if name not in ("best", "table", own))
-        raise FileNotFoundError(f"{error}, or leave its grids out: --grids={without}") from error
+        if own in _CALIBRATED:
+            raise
+        others = ",".join(name for name in GRIDS if name not in _CALIBRATED)
+        raise FileNotFoundError(f"{error}, or leave its grids out: --grids={others}") from error
 
 
 def reference(config: ml_collections.ConfigDict) -> Combination:
