@@ -101,18 +101,18 @@ def test_a_stopped_study_goes_on_and_samples_nothing_twice(
     out, finished_run, tmp_path, monkeypatch
 ):
     compiled = []
-    compile_colour, score = colouring.compile_colour, bench.Bench.score
+    compile_for_any, score = colouring.compile_for_any, bench.Bench.score
 
     def count(*arguments):
         compiled.append(arguments)
-        return compile_colour(*arguments)
+        return compile_for_any(*arguments)
 
     def stop_at_the_fifth(*arguments):
         if len(_rows(tmp_path)) == 4:
             raise interruption.Interrupted("stopped by SIGTERM")
         return score(*arguments)
 
-    monkeypatch.setattr(colouring, "compile_colour", count)
+    monkeypatch.setattr(colouring, "compile_for_any", count)
     monkeypatch.setattr(bench.Bench, "score", stop_at_the_fifth)
     with pytest.raises(interruption.Interrupted):
         sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)

@@ -69,35 +69,26 @@ def compile_method(
     mesh: jax.sharding.Mesh,
 ) -> ColourBatch:
     """Returns (key, numbers, sketches, references) of a batch -> coloured pictures, compiled."""
-    compiled = compile_colour(method.colour, params, test_pairs, config, mesh)
-    return functools.partial(compiled, params)
+    return functools.partial(compile_for_any(method, params, test_pairs, config, mesh), params)
 
 
-def compile_colour(
-    colour: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array],
+def compile_for_any(
+    method: Method,
     params: Any,
     test_pairs: pairs.Pairs,
     config: ml_collections.ConfigDict,
     mesh: jax.sharding.Mesh,
 ) -> ColourBatch:
-    """Returns the same as `compile_method` with the params as first argument.
-
-    Args:
-        colour: that of a `Method`; its params may be any pytree of arrays.
-        params: of the shapes to compile for.
-        test_pairs: to colour.
-        config: reads `seed` and `eval.batch_size`.
-        mesh: the devices.
-    """
+    """Returns what `compile_method` does for any params of these shapes, its first argument."""
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
-    def call(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
+    def colour(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
         churn_key = jax.random.fold_in(jax.random.fold_in(key, _CHURN), numbers[0])
         noise, condition = _noise_and_condition(key, numbers, *batch)
-        return conditions.to_uint8(colour(params, noise, condition, churn_key))
+        return conditions.to_uint8(method.colour(params, noise, condition, churn_key))
 
     jitted = jax.jit(
-        call, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
+        colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
     )
     shown = inputs(test_pairs, pairs.SETTINGS[0])
     example = [_batch(array, 0, config.eval.batch_size) for array in shown]

@@ -103,8 +103,9 @@ class Bench:
                 **options,
             )
 
+        method = colouring.Method(sampler, solvers.SOLVERS[sampler].network_calls(steps), colour)
         example = (params, np.zeros(steps + 1, np.float32))
-        compiled = colouring.compile_colour(colour, example, self._pairs, self._config, self._mesh)
+        compiled = colouring.compile_for_any(method, example, self._pairs, self._config, self._mesh)
 
         def colour_all(params: Any, grid: np.ndarray, setting: str) -> tuple[np.ndarray, float]:
             on_devices = jax.device_put(np.float32(grid), sharding.replicated(self._mesh))
