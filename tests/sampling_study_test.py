@@ -1,18 +1,18 @@
 """A study of a tiny run: what it scores, and that it can be stopped and goes on."""
 
+import dataclasses
 import json
 import shutil
 
-import ml_collections
 import numpy as np
 import PIL.Image
 import pytest
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import colouring, evaluate, run, sampling_study
+from ssimbad_jax.stages import sampling_study
 from ssimbad_jax.stages.studying import bench, figure, plan, table
 from ssimbad_jax.stages.studying import rows as rows_lib
-from ssimbad_jax.training import interruption
+from ssimbad_jax.training import interruption, sharding
 from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -35,10 +35,6 @@ def out(finished_run, tmp_path_factory):
 
 def _rows(folder):
     return [json.loads(line) for line in (folder / rows_lib.ROWS).read_text().splitlines()]
-
-
-def _without_times(folder):
-    return [row | {"seconds_per_picture": None} for row in _rows(folder)]
 
 
 def _row(folder, **wanted):
@@ -97,36 +93,64 @@ def test_one_call_is_the_posterior_mean_for_all(out):
                 assert np.ptp([row[metric] for row in made]) < 1e-3
 
 
-def test_a_stopped_study_goes_on_and_samples_nothing_twice(
-    out, finished_run, tmp_path, monkeypatch
-):
+@pytest.fixture
+def quick_bench(monkeypatch):
+    """Saves the time of a network where its colours do not matter; returns what was compiled."""
     compiled = []
-    compile_for_any, score = colouring.compile_for_any, bench.Bench.score
 
-    def count(*arguments):
-        compiled.append(arguments)
-        return compile_for_any(*arguments)
+    def compile_nothing(self, sampler, steps, params):
+        compiled.append((sampler, steps))
+        pixels = np.zeros((self.images, 16, 16, 3), np.uint8)
+        return lambda params, grid, setting: (pixels + np.uint8(grid.sum()), 0.5)
+
+    monkeypatch.setattr(bench.Bench, "compile", compile_nothing)
+    monkeypatch.setattr(
+        bench.Bench, "score", lambda self, pixels, setting: dict.fromkeys(rows_lib.METRICS, 1.0)
+    )
+    return compiled
+
+
+def test_a_stopped_study_goes_on_and_samples_nothing_twice(
+    quick_bench, finished_run, tmp_path, monkeypatch
+):
+    stopped, whole, score = tmp_path / "stopped", tmp_path / "whole", bench.Bench.score
 
     def stop_at_the_fifth(*arguments):
-        if len(_rows(tmp_path)) == 4:
+        if len(_rows(stopped)) == 4:
             raise interruption.Interrupted("stopped by SIGTERM")
         return score(*arguments)
 
-    monkeypatch.setattr(colouring, "compile_for_any", count)
+    shapes = [("heun", 50), ("euler", 1), ("heun", 1), ("euler", 2)]
+    sampling_study.study(finished_run.workdir, whole, SETTINGS)
+    assert quick_bench == shapes, "one compilation for all grids and settings"
+    quick_bench.clear()
     monkeypatch.setattr(bench.Bench, "score", stop_at_the_fifth)
     with pytest.raises(interruption.Interrupted):
-        sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)
-    assert len(_rows(tmp_path)) == 4 and len(compiled) == 2
-    assert (tmp_path / table.PAGE).exists() and (tmp_path / figure.FIGURE).exists()
-    (tmp_path / "reference_pretrain_same.npy").unlink()  # is made again
+        sampling_study.study(finished_run.workdir, stopped, SETTINGS)
+    assert len(_rows(stopped)) == 4 and quick_bench == shapes[:2]
+    assert (stopped / table.PAGE).exists() and (stopped / figure.FIGURE).exists()
+    (stopped / "reference_pretrain_same.npy").unlink()  # is made again
     monkeypatch.setattr(bench.Bench, "score", score)
+    quick_bench.clear()
+    sampling_study.study(finished_run.workdir, stopped, SETTINGS)
+    assert quick_bench == shapes
+    assert len(_rows(whole)) == COUNT
+    for name in (rows_lib.ROWS, rows_lib.CSV, rows_lib.BELONGS_TO, table.PAGE):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    quick_bench.clear()
+    sampling_study.study(finished_run.workdir, stopped, SETTINGS)
+    assert quick_bench == []
+    assert (stopped / rows_lib.ROWS).read_bytes() == (whole / rows_lib.ROWS).read_bytes()
+
+
+def test_a_study_can_be_widened(quick_bench, finished_run, tmp_path):
     sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)
-    assert _without_times(tmp_path) == _without_times(out)
-    assert len(compiled) == 2 + 4, "Heun-50 again, and three numbers of steps"
-    files = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".png"}
-    sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)
-    assert len(compiled) == 2 + 4
-    assert {path: path.read_bytes() for path in files} == files
+    before = _rows(tmp_path)
+    quick_bench.clear()
+    wider = dataclasses.replace(SETTINGS, calls=(1, 2, 3), grids=("edm",), sigma_max=(80.0,))
+    sampling_study.study(finished_run.workdir, tmp_path, wider)
+    assert quick_bench == [("euler", 3), ("heun", 2)]
+    assert _rows(tmp_path)[:COUNT] == before and len(_rows(tmp_path)) == COUNT + 4
 
 
 def test_rows_of_other_pictures_or_another_network_are_not_mixed(
@@ -134,10 +158,9 @@ def test_rows_of_other_pictures_or_another_network_are_not_mixed(
 ):
     shutil.copytree(out, tmp_path, dirs_exist_ok=True)
     before = _rows(tmp_path)
-    fewer = plan.Settings(**{**vars(SETTINGS), "images": 5})
+    fewer = dataclasses.replace(SETTINGS, images=5)
     with pytest.raises(ValueError, match=r"another study: pictures was 11 and is 5; name another"):
         sampling_study.study(finished_run.workdir, tmp_path, fewer)
-    trained = evaluate.trained_params
     monkeypatch.setattr(
         sampling_study,
         "load_weights",
@@ -147,7 +170,7 @@ def test_rows_of_other_pictures_or_another_network_are_not_mixed(
     )
     with pytest.raises(ValueError, match="another study: weights pretrain was"):
         sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)
-    assert evaluate.trained_params is trained and _rows(tmp_path) == before
+    assert _rows(tmp_path) == before
 
 
 def test_a_run_without_checkpoint_and_pairs_of_another_size_are_refused(finished_run, tmp_path):
@@ -167,15 +190,21 @@ def test_a_run_without_checkpoint_and_pairs_of_another_size_are_refused(finished
     assert not folder.exists()
 
 
+@pytest.mark.usefixtures("quick_bench")
 def test_samplers_that_draw_noise_have_no_distance(finished_run, tmp_path, monkeypatch):
-    """Churn makes Heun and Euler such samplers."""
-    config, workdir = finished_run
-    churned = config.copy_and_resolve_references()
-    churned.eval.churn = 10.0
-    monkeypatch.setattr(run, "load_config", lambda _: ml_collections.ConfigDict(churned))
-    monkeypatch.setattr(bench.Bench, "score", lambda *_: dict.fromkeys(rows_lib.METRICS, 1.0))
-    monkeypatch.setattr(plan, "REFERENCE_STEPS", 2)
-    few = plan.Settings(samplers=("euler",), grids=("edm",), sigma_max=(80.0,), calls=(2,))
-    sampling_study.study(workdir, tmp_path, few)
-    made = _rows(tmp_path)
-    assert len(made) == 4 and {row["rmse_to_reference"] for row in made} == {None}
+    monkeypatch.setattr(bench.Bench, "_depends_on_key", lambda self, name: name == "euler")
+    sampling_study.study(finished_run.workdir, tmp_path, SETTINGS)
+    for row in _rows(tmp_path):
+        assert (row["rmse_to_reference"] is None) == (row["sampler"] == "euler")
+
+
+def test_churn_makes_a_sampler_draw_noise(finished_run):
+    config = finished_run.config.copy_and_resolve_references()
+    drawn = np.zeros((8, 16, 16, 3), np.uint8)
+    test_pairs = pairs.Pairs(drawn, drawn[..., 0], drawn, drawn)
+    for churn, stochastic in ((0.0, set()), (10.0, {"euler", "heun"})):
+        config.eval.churn = churn
+        made = bench.Bench(
+            config, finished_run.workdir, test_pairs, sharding.data_mesh(), ["euler", "heun"]
+        )
+        assert made.stochastic == stochastic

@@ -27,18 +27,10 @@ def test_the_command_writes_where_it_is_told_or_refuses_with_one_line(finished_r
     out = tmp_path / "out"
     few = ("--samplers=euler", "--grids=rational", "--calls=1", "--sigma_max=80", "--images=2")
     common = (f"--run={finished_run.workdir}", f"--out={out}")
-    good, words, sampler = (
-        _start(*common, *few),
-        _start(*common, "--calls=1,many"),
-        _start(*common, "--samplers=guess"),
-    )
-    for process, message in (
-        (words, "error: --calls is '1,many'; name numbers, such as 1,5"),
-        (sampler, "error: --samplers names 'guess'; choose out of "),
-    ):
-        said, error = process.communicate()
-        assert process.returncode == 1 and said == ""
-        assert error.startswith(message) and error.count("\n") == 1
+    good, bad = _start(*common, *few), _start(*common, "--calls=1,many")
+    said, error = bad.communicate()
+    assert bad.returncode == 1 and said == ""
+    assert error == "error: --calls is '1,many'; name numbers, such as 1,5\n"
     said, error = good.communicate()
     assert (good.returncode, error) == (0, "")
     assert f"study: results are in {out}" in said and "by the posterior mean from σ 80" in said

@@ -296,12 +296,10 @@ def test_an_unfinished_study_has_a_page_and_a_figure_as_far_as_it_goes(tmp_path)
 
 def test_the_figure_shows_weights_below_each_other(tmp_path):
     made = _rows()
-    sizes = []
-    for rows_of_figure in (made, made + [row | {"weights": "refine"} for row in made]):
-        figure.draw(tmp_path, rows_of_figure)
-        with PIL.Image.open(tmp_path / figure.FIGURE) as picture:
-            sizes.append(picture.size)
-            colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    figure.draw(tmp_path, made + [row | {"weights": "refine"} for row in made])
+    with PIL.Image.open(tmp_path / figure.FIGURE) as picture:
+        assert picture.height > picture.width > 1000
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    for half in np.array_split(pixels, 2):
         for colour in ((59, 111, 182), (181, 71, 60)):
-            assert np.sum(np.abs(colours.astype(int) - colour).max(axis=-1) < 5) > 200
-    assert sizes[0][0] == sizes[1][0] and sizes[1][1] > 1.7 * sizes[0][1]
+            assert np.sum(np.abs(half - colour).max(axis=-1) < 5) > 200
