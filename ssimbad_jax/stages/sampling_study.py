@@ -27,12 +27,12 @@ class Weights(NamedTuple):
     """A network to sample with.
 
     Attributes:
-        name: for the tables.
-        step: of its checkpoint.
+        kind: "pretrain", as the folder of its checkpoints.
+        step: of the checkpoint.
         params: averaged, on all devices.
     """
 
-    name: str
+    kind: str
     step: int
     params: Any
 
@@ -48,7 +48,7 @@ class _Cell(NamedTuple):
     def key(self) -> rows_lib.Row:
         """What tells its row from others."""
         return {
-            "weights": self.weights.name,
+            "weights": self.weights.kind,
             **self.combination._asdict(),
             "setting": self.setting,
         }
@@ -56,7 +56,7 @@ class _Cell(NamedTuple):
     @property
     def pictures(self) -> str:
         """The name its pictures are kept under, if they are."""
-        return f"reference_{self.weights.name}_{self.setting}"
+        return f"reference_{self.weights.kind}_{self.setting}"
 
 
 def study(
@@ -94,7 +94,7 @@ def study(
     bench = bench_lib.Bench(config, workdir, test_pairs, mesh, samplers)
     all_weights = load_weights(config, workdir, mesh)
     fingerprint = bench.fingerprint() | {
-        f"weights {weights.name}": bench_lib.digest_of_params(weights.params)
+        f"weights {weights.kind}": bench_lib.digest_of_params(weights.params)
         for weights in all_weights
     }
     with workdir_lock.hold(out):
