@@ -67,11 +67,12 @@ def calibrate(
     return _scale_from_record(chosen)
 
 
-def scale_from_json(path: pathlib.Path) -> sigma_scale.SigmaScale:
-    """Returns the scale that a calibration chose.
+def scale_from_json(path: pathlib.Path, which: str = "chosen") -> sigma_scale.SigmaScale:
+    """Returns a scale of a calibration.
 
     Args:
         path: a `calibration.json`.
+        which: "chosen" for the run, "best" (the c that fits best) or "table".
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,7 +80,7 @@ def scale_from_json(path: pathlib.Path) -> sigma_scale.SigmaScale:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no calibration at {path}; run --stages=calibrate first")
-    return _scale_from_record(_read(path)["chosen"])
+    return _scale_from_record(_read(path, which)[which])
 
 
 def _request(
@@ -233,14 +234,14 @@ def _draw(
     )
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """Returns a calibration's content, whose scale is known to be sound."""
+def _read(path: pathlib.Path, which: str = "chosen") -> dict[str, Any]:
+    """Returns a calibration's content, in which one scale is known to be sound."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("request", "chosen"):
+        for name in ("request", which):
             if not isinstance(record, dict) or not isinstance(record.get(name), dict):
                 raise ValueError(f"it has no object {name!r}")
-        _scale_from_record(record["chosen"])
+        _scale_from_record(record[which])
     except ValueError as error:
         # JSON and Unicode errors are ValueErrors, too.
         raise ValueError(

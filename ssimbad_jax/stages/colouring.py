@@ -64,6 +64,17 @@ def compile_method(
     mesh: jax.sharding.Mesh,
 ) -> ColourBatch:
     """Returns (key, numbers, sketches, references) of a batch -> coloured pictures, compiled."""
+    return functools.partial(compile_for_any(method, params, test_pairs, config, mesh), params)
+
+
+def compile_for_any(
+    method: Method,
+    params: Any,
+    test_pairs: pairs.Pairs,
+    config: ml_collections.ConfigDict,
+    mesh: jax.sharding.Mesh,
+) -> ColourBatch:
+    """Returns what `compile_method` does for any params of these shapes, its first argument."""
     by_batch, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
 
     def colour(params: Any, key: jax.Array, numbers: jax.Array, *batch: jax.Array) -> jax.Array:
@@ -76,8 +87,7 @@ def compile_method(
     )
     shown = inputs(test_pairs, pairs.SETTINGS[0])
     example = [_batch(array, 0, config.eval.batch_size) for array in shown]
-    compiled = jitted.lower(params, jax.random.key(config.seed), *example).compile()
-    return functools.partial(compiled, params)
+    return jitted.lower(params, jax.random.key(config.seed), *example).compile()
 
 
 def _noise_condition_and_keys(

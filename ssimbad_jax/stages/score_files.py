@@ -54,30 +54,30 @@ def rows(results: Results, metrics: Sequence[str], num_seeds: int) -> list[dict[
         for setting in pairs.SETTINGS:
             result = results[setting][name].scores
             for metric in metrics:
-                row |= _cells(f"{metric}_{setting}", result, metric, num_seeds)
+                row |= cells(f"{metric}_{setting}", result, metric, num_seeds)
         rows.append(row)
     # The model first, then the answers that need no network.
     return sorted(rows, key=lambda row: -row["network_calls"])
 
 
-def _cells(key: str, result: scores.Scores, metric: str, num_seeds: int) -> dict[str, Any]:
-    """Returns the value of a metric and what says how certain it is."""
-    cells: dict[str, Any] = {key: None}
+def cells(key: str, result: scores.Scores, metric: str, num_seeds: int) -> dict[str, Any]:
+    """Returns the value of a metric, named `key`, and what says how certain it is."""
+    row: dict[str, Any] = {key: None}
     if metric in result.of_pictures:
         of_seeds = result.of_pictures[metric].mean(axis=1)
         of_pictures = result.of_pictures[metric].mean(axis=0)
         # The mean over pictures comes first: with one seed it is what it always was.
-        cells[key] = _finite(of_pictures.mean())
-        cells[key + "_standard_error"] = _finite(_standard_error(of_pictures))
+        row[key] = _finite(of_pictures.mean())
+        row[key + "_standard_error"] = _finite(_standard_error(of_pictures))
     elif metric in result.of_sets:
         of_seeds = result.of_sets[metric]
-        cells[key] = _finite(of_seeds.mean())
-        cells[key + "_interval"] = [_finite(end) for end in result.intervals[metric]]
+        row[key] = _finite(of_seeds.mean())
+        row[key + "_interval"] = [_finite(end) for end in result.intervals[metric]]
     else:
-        return cells
+        return row
     if num_seeds > 1:
-        cells[key + "_seed_spread"] = _finite(of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0)
-    return cells
+        row[key + "_seed_spread"] = _finite(of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0)
+    return row
 
 
 def _standard_error(values: np.ndarray) -> float:
