@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import sampling_study
+from ssimbad_jax.stages import sampling_study, weights
 from ssimbad_jax.stages.studying import bench, figure, plan, table
 from ssimbad_jax.stages.studying import rows as rows_lib
 from ssimbad_jax.training import interruption, sharding
@@ -166,7 +166,7 @@ def test_rows_of_other_pictures_or_another_network_are_not_mixed(
         sampling_study,
         "load_weights",
         lambda *arguments: [
-            sampling_study.Weights("pretrain", tiny_run.STEPS, {"w": np.zeros(3, np.float32)})
+            weights.Weights("pretrain", tiny_run.STEPS, {"w": np.zeros(3, np.float32)})
         ],
     )
     with pytest.raises(ValueError, match="another study: weights pretrain was"):

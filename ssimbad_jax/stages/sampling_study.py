@@ -1,6 +1,6 @@
 """A study of samplers: scores against network calls, for every sampler on every sigma grid.
 
-    checkpoints/pretrain + pairs -> study.{jsonl,csv,md,png}
+    checkpoints + pairs -> study.{jsonl,csv,md,png}
 
 One trained network colours the same pictures from the same noise in every combination. It is told
 the noise level as in its training, whatever grid is walked.
@@ -9,38 +9,24 @@ the noise level as in its training, whatever grid is walked.
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import evaluate, run, workdir_lock
+from ssimbad_jax.stages import evaluate, run, weights, workdir_lock
 from ssimbad_jax.stages.studying import bench as bench_lib
 from ssimbad_jax.stages.studying import figure, plan, table
 from ssimbad_jax.stages.studying import rows as rows_lib
 from ssimbad_jax.training import progress, sharding
 
 
-class Weights(NamedTuple):
-    """A network to sample with.
-
-    Attributes:
-        kind: "pretrain", as the folder of its checkpoints.
-        step: of the checkpoint.
-        params: averaged, on all devices.
-    """
-
-    kind: str
-    step: int
-    params: Any
-
-
 class _Cell(NamedTuple):
     """What gets a row."""
 
-    weights: Weights
+    weights: weights.Weights
     combination: plan.Combination
     setting: str
 
@@ -94,8 +80,7 @@ def study(
     bench = bench_lib.Bench(config, workdir, test_pairs, mesh, samplers)
     all_weights = load_weights(config, workdir, mesh)
     fingerprint = bench.fingerprint() | {
-        f"weights {weights.kind}": bench_lib.digest_of_params(weights.params)
-        for weights in all_weights
+        f"weights {used.kind}": bench_lib.digest_of_params(used.params) for used in all_weights
     }
     with workdir_lock.hold(out):
         rows = rows_lib.Rows(out, fingerprint)
@@ -112,14 +97,16 @@ def study(
 
 def load_weights(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: jax.sharding.Mesh
-) -> list[Weights]:
-    """Returns the networks to compare.
+) -> list[weights.Weights]:
+    """Returns the networks to compare: before refinement, and after it where there was one.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
         ValueError: it does not fit the config.
     """
-    return [Weights("pretrain", *evaluate.trained_params(config, workdir, mesh))]
+    config.eval.weights = "auto"
+    kinds = dict.fromkeys(("pretrain", weights.kind(config, workdir)))
+    return [weights.load(config, workdir, mesh, kind) for kind in kinds]
 
 
 def _fill(
@@ -127,14 +114,14 @@ def _fill(
     bench: bench_lib.Bench,
     combinations: Sequence[plan.Combination],
     grids: Mapping[str, plan.Grid],
-    all_weights: Sequence[Weights],
+    all_weights: Sequence[weights.Weights],
 ) -> None:
     """Makes the rows that are missing; the first combination is the reference."""
     reference = combinations[0]
     cells = [
-        _Cell(weights, combination, setting)
+        _Cell(used, combination, setting)
         for combination in combinations
-        for weights in all_weights
+        for used in all_weights
         for setting in pairs.SETTINGS
     ]
 
