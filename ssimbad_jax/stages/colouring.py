@@ -54,7 +54,7 @@ def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Me
     return [
         Method(
             f"{config.eval.sampler}-{config.eval.sampler_steps}",
-            solvers.network_calls(config),
+            solvers.network_calls(config, noise_schedule),
             solvers.sample(config, noise_schedule),
         ),
         Method("posterior mean", 1, posterior_mean),

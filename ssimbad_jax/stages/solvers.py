@@ -1,14 +1,16 @@
 """How a trained network samples: which sampler, along which part of which sigma grid."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from ssimbad_jax.diffusion import samplers, schedule
-from ssimbad_jax.stages import components
+from ssimbad_jax.stages import guided_denoiser
 
 # (params, noise [B, H, W, 3], condition [B, H, W, 4], key) -> what the sampler returns.
 Sample = Callable[[Any, jax.Array, jax.Array, jax.Array], Any]
@@ -47,9 +49,9 @@ def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Sched
     return noise_schedule.sigma_grid(evaluation.sampler_steps)
 
 
-def network_calls(config: ml_collections.ConfigDict) -> int:
-    """Returns the network calls for each picture that `eval` makes."""
-    return SOLVERS[config.eval.sampler].network_calls(config.eval.sampler_steps)
+def network_calls(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> int:
+    """Returns the network calls for each picture that `eval` makes, those of guidance included."""
+    return guided_denoiser.network_calls(config, _noise_levels(config, noise_schedule))
 
 
 def sample(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> Sample:
@@ -67,12 +69,38 @@ def trajectory(config: ml_collections.ConfigDict, noise_schedule: schedule.Sched
     return _sample(passed, config, noise_schedule)
 
 
+def _noise_levels(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> np.ndarray:
+    """Returns where the sampler of `eval` asks for an estimate, by walking with one pixel."""
+    solver, levels = SOLVERS[config.eval.sampler], []
+
+    def denoise(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+        levels.append(float(sigma[0]))
+        return noisy
+
+    def walk_in_python(step: samplers.StepFn, carry: Any, steps: Any) -> Any:
+        for number in range(len(jax.tree.leaves(steps)[0])):
+            carry, _ = step(carry, jax.tree.map(operator.itemgetter(number), steps))
+        return carry
+
+    solver.sampler(
+        denoise,
+        jnp.zeros((1, 1, 1, 1)),
+        sigma_grid(config, noise_schedule),
+        key=jax.random.key(0),
+        walk=walk_in_python,
+        **solver.options(config.eval),
+    )
+    return np.array(levels, np.float32)
+
+
 def _sample(
     call: Callable[..., Any],
     config: ml_collections.ConfigDict,
     noise_schedule: schedule.Schedule,
 ) -> Sample:
-    denoise = components.denoise_with_params(config, noise_schedule)
+    denoise = guided_denoiser.guided_denoiser(config, noise_schedule)
     grid = sigma_grid(config, noise_schedule)
     options = SOLVERS[config.eval.sampler].options(config.eval)
 

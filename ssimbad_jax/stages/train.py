@@ -37,6 +37,9 @@ SECONDS_A_DAY = 86400
 # Independent streams of the run's key.
 _INIT, _TRAIN, _VALIDATION, _SAMPLE = range(4)
 
+# A stream of a step's key, apart from the three that it is split into for all else.
+_DROP = 3
+
 
 class Examples(NamedTuple):
     """A batch with everything random drawn.
@@ -89,7 +92,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     loss_fn = pretraining_loss(config, noise_schedule)
     train_step = jax.jit(
         state_lib.make_train_step(
-            draw,
+            functools.partial(draw_training_examples, config=config, noise_schedule=noise_schedule),
             loss_fn,
             tx,
             state_lib.Averaging(config.train.ema_half_life, config.train.batch_size),
@@ -169,6 +172,25 @@ def draw_examples(
         sigma=noise_schedule.sample_sigma(sigma_key, made.image.shape[:1]),
         noise=jax.random.normal(noise_key, made.image.shape),
     )
+
+
+def draw_training_examples(
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    *,
+    config: ml_collections.ConfigDict,
+    noise_schedule: schedule.Schedule,
+) -> Examples:
+    """Draws examples, some without conditions, as `train.drop_sketch|drop_reference` say.
+
+    Validation draws with `draw_examples`, so that its losses stay comparable.
+    """
+    examples = draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
+    dropped = config.train.drop_sketch, config.train.drop_reference
+    if not any(dropped):
+        return examples
+    drop_key = jax.random.fold_in(key, _DROP)
+    return examples._replace(condition=conditions.drop(drop_key, examples.condition, *dropped))
 
 
 def pretraining_loss(

@@ -45,6 +45,8 @@ AT_LEAST = {
     "train.final_learning_rate": 0,
     "train.warmup_steps": -1,
     "train.weight_decay": 0,
+    "train.drop_sketch": 0,
+    "train.drop_reference": 0,
     "train.log_every": 1,
     "train.validate_every": 1,
     "train.validation_images": 1,
@@ -58,6 +60,10 @@ AT_LEAST = {
     "eval.max_images": 0,
     "eval.save_images": 0,
     "eval.num_seeds": 1,
+    "eval.guidance.sketch": 0,
+    "eval.guidance.reference": 0,
+    "eval.guidance.structure": 0,
+    "eval.guidance.sigma_min": 0,
 }
 
 MAX_SEED = 2**32 - 1  # JAX keys of larger seeds equal those of smaller ones
@@ -70,7 +76,15 @@ POSITIVE = (
     "train.learning_rate",
     "train.clip_norm",
     "train.ema_half_life",
+    "eval.guidance.sigma_max",
 )
+
+
+# Classifier-free scales, and without which conditions the network then has to do.
+GUIDANCE_NEEDS = {
+    "eval.guidance.sketch": ("train.drop_sketch", "train.drop_reference"),
+    "eval.guidance.reference": ("train.drop_reference",),
+}
 
 
 class ConfigError(ValueError):
@@ -95,6 +109,8 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_batches(config, num_devices, num_processes),
         *_lengths(config),
         *_metrics(config),
+        *_dropout(config),
+        *_guidance(config),
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
@@ -122,7 +138,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [*_model(config), *_diffusion(config)]
+    problems = [*_model(config), *_diffusion(config), *_guidance(config)]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -244,6 +260,30 @@ def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
             f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
         )
+
+
+def _dropout(config: ml_collections.ConfigDict) -> Iterator[str]:
+    for field in ("train.drop_sketch", "train.drop_reference"):
+        share = _get(config, field)
+        if share >= 1:
+            yield f"{field} is {share}; set it below 1, so that the condition is learnt, too"
+
+
+def _guidance(config: ml_collections.ConfigDict) -> Iterator[str]:
+    settings = config.eval.guidance
+    if not settings.sigma_min < settings.sigma_max:
+        yield (
+            f"eval.guidance.sigma_min is {settings.sigma_min} and eval.guidance.sigma_max "
+            f"{settings.sigma_max}; set sigma_min below sigma_max"
+        )
+    for scale, needed in GUIDANCE_NEEDS.items():
+        for field in needed:
+            if _get(config, scale) != 1 and not _get(config, field) > 0:
+                yield (
+                    f"{scale} is {_get(config, scale)}, but {field} is {_get(config, field)}: the "
+                    f"network does not know what to do without that condition; set {scale} to 1.0, "
+                    f"or train with {field} = 0.1"
+                )
 
 
 def _metrics(config: ml_collections.ConfigDict) -> Iterator[str]:

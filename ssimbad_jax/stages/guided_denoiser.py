@@ -1,0 +1,54 @@
+"""The denoiser that sampling uses: the network's, guided as `eval.guidance` says."""
+
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from ssimbad_jax.data import conditions
+from ssimbad_jax.diffusion import denoiser, guidance, schedule
+from ssimbad_jax.metrics import line_agreement
+from ssimbad_jax.stages import components
+
+
+def guided_denoiser(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> components.DenoiseWithParams:
+    """Returns D as a function of (params, noisy, sigma, condition); the truth is no input.
+
+    Without guidance it is the network's, and compiles to the same.
+    """
+    network, settings = components.denoise_with_params(config, noise_schedule), config.eval.guidance
+
+    def denoise(params: Any, noisy: jax.Array, sigma: jax.Array, condition: jax.Array) -> jax.Array:
+        def plain(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+            return network(params, noisy, sigma, condition)
+
+        def sketch_alone(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+            return network(params, noisy, sigma, conditions.without_reference(condition))
+
+        def nothing(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+            return network(params, noisy, sigma, conditions.without_both(condition))
+
+        def line_distance(image: jax.Array) -> jax.Array:
+            return line_agreement.line_distance(image, conditions.sketch_of(condition))
+
+        guided: denoiser.DenoiseFn = guidance.classifier_free(
+            (nothing, sketch_alone, plain), (settings.sketch, settings.reference)
+        )
+        if settings.structure:
+            guided = guidance.loss_guided(guided, line_distance, settings.structure)
+        if guided is not plain:
+            guided = guidance.between(guided, plain, settings.sigma_min, settings.sigma_max)
+        return guided(noisy, sigma)
+
+    return denoise
+
+
+def network_calls(config: ml_collections.ConfigDict, sigma: np.ndarray) -> int:
+    """Returns the calls of the network for one estimate at each of these noise levels."""
+    settings, sigma = config.eval.guidance, sigma.astype(np.float32)  # as it is compared there
+    inside = (sigma >= np.float32(settings.sigma_min)) & (sigma <= np.float32(settings.sigma_max))
+    calls = sum(map(bool, guidance.weights((settings.sketch, settings.reference))))
+    return int(np.where(inside, calls, 1).sum())
