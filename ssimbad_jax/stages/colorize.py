@@ -28,6 +28,7 @@ from ssimbad_jax.stages import (
     evaluate,
     run,
     solvers,
+    validation,
 )
 from ssimbad_jax.training import progress, sharding
 
@@ -64,7 +65,7 @@ def colorize(
     Raises:
         FileNotFoundError: there is no such run, or it has no checkpoint.
         OSError: the results' folder cannot be written to.
-        ValueError: the run's config is damaged or does not fit its checkpoint.
+        ValueError: the run's config is damaged, does not fit its checkpoint, or the settings.
     """
     config = _config(workdir, settings)
     _make_writable(out)
@@ -132,6 +133,11 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
             f"--grid_steps={evaluation.grid_steps} is less than --steps="
             f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
         )
+    for name in ("sketch", "reference", "structure"):
+        scale = getattr(settings, f"guidance_{name}")
+        if scale is not None:
+            evaluation.guidance[name] = scale
+    validation.check_model(config)  # a network may not be made for these scales
     return config
 
 

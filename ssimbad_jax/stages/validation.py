@@ -277,8 +277,10 @@ def _guidance(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"{settings.sigma_max}; set sigma_min below sigma_max"
         )
     for scale, needed in GUIDANCE_NEEDS.items():
+        if _get(config, scale) == 1:
+            continue
         for field in needed:
-            if _get(config, scale) != 1 and not _get(config, field) > 0:
+            if not _get(config, field) > 0:
                 yield (
                     f"{scale} is {_get(config, scale)}, but {field} is {_get(config, field)}: the "
                     f"network does not know what to do without that condition; set {scale} to 1.0, "
