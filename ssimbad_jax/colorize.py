@@ -48,14 +48,12 @@ flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
 flags.DEFINE_float(
     "guidance_sketch", None, "Classifier-free scale, 1: off; by default the run's.", lower_bound=0
 )
+flags.DEFINE_float("guidance_reference", None, "The same of the reference.", lower_bound=0)
 flags.DEFINE_float(
-    "guidance_reference",
+    "guidance_structure",
     None,
-    "Classifier-free scale; 1: off; by default the run's.",
+    "Pull of the sketch's lines, 0: off; by default the run's.",
     lower_bound=0,
-)
-flags.DEFINE_float(
-    "guidance_structure", None, "Pull of the sketch's lines; 0: off, 1: strong.", lower_bound=0
 )
 
 SOME_FAILED, BAD_USAGE = 1, 2

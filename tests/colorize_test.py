@@ -282,6 +282,17 @@ def test_the_settings_reach_the_sampler(finished_run):
     assert config.checkpoint == "best"
     config = colorize._config(finished_run.workdir, colorize_jobs.Settings()).eval
     assert (config.sampler, config.sampler_steps) == ("euler", 2)
+    assert (config.guidance.reference, config.guidance.structure) == (1.0, 0.0)
+    settings = colorize_jobs.Settings(guidance_reference=1.0, guidance_structure=0.5)
+    config = colorize._config(finished_run.workdir, settings)
+    assert (config.eval.guidance.reference, config.eval.guidance.structure) == (1.0, 0.5)
+
+
+def test_scales_that_the_network_is_not_trained_for_are_refused(finished_run, inputs):
+    refusal = "eval.guidance.reference is 2.0, but train.drop_reference is 0.0"
+    with pytest.raises(validation.ConfigError, match=refusal):
+        _colorize(finished_run.workdir, inputs, inputs / "out", guidance_reference=2.0)
+    assert not (inputs / "out").exists()
 
 
 def _start(*flags):
