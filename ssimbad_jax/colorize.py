@@ -52,7 +52,7 @@ flags.DEFINE_float("guidance_reference", None, "The same of the reference.", low
 flags.DEFINE_float(
     "guidance_structure",
     None,
-    "Pull of the sketch's lines, 0: off; by default the run's.",
+    "Pull of the sketch's lines; 0: off, 0.5: strong.",
     lower_bound=0,
 )
 
