@@ -25,5 +25,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.validate_every = 250
     config.train.sample_every = 500
     config.train.checkpoint_every = 250
+    config.refine.enabled = False  # a command of its own: --stages=refine,evaluate
+    config.refine.sampler_steps = 10
+    config.refine.steps = 600
+    config.refine.batch_size = 8
+    config.refine.validate_every = 100
+    config.refine.sample_every = 300
+    config.refine.checkpoint_every = 100
     config.eval.batch_size = 40
     return config

@@ -77,7 +77,42 @@ def get_config() -> ml_collections.ConfigDict:
     train.keep_checkpoints = 2  # newest ones kept, beside the best
     train.accept_changes = False  # continue although fields that decide the numbers differ
 
+    config.refine = refine = ml_collections.ConfigDict()
+    refine.enabled = True  # part of a run without --stages
+    refine.checkpoint = "newest"  # of the pretraining, to start from; "best": by validation loss
+    refine.sampler = "euler"  # the solver that is refined, and samples afterwards; as eval.sampler
+    refine.sampler_steps = 50  # K, steps walked
+    refine.min_sampler_steps = 0  # draw K anew in each step, from this up; 0: always the same
+    refine.grid_steps = 50  # walk a sub-grid of a grid this long; 0: a fresh grid of K steps
+    refine.gradient_steps = 0  # through the last so many steps; 0: through all
+    refine.min_gradient_steps = 0  # draw that number anew in each step, from this up; 0: do not
+    refine.losses = losses = ml_collections.ConfigDict()  # weights of image distances on [0, 1]
+    losses.mse = 1.0  # squared error
+    losses.paper = 0.0  # the official squared error of clipped pictures, which leaves white holes
+    losses.ms_ssim = 0.0  # 1 - MS-SSIM
+    losses.lpips_alex = 0.0
+    losses.lpips_vgg = 0.0
+    refine.denoising_share = 0.0  # of the pretraining's loss in the sum, against drift
+    refine.steps = 0  # optimiser steps; 0: counted from `epochs`
+    refine.epochs = 10  # passes over the training pictures
+    refine.batch_size = 2  # pictures in a global batch
+    refine.accumulate = 1  # micro-batches a step is split into, to save memory
+    refine.learning_rate = 2e-4  # peak
+    refine.final_learning_rate = 0.0  # at the end of the cosine
+    refine.warmup_steps = 0  # of linear warm-up; -1: one epoch
+    refine.weight_decay = 0.01  # AdamW's, decoupled
+    refine.clip_norm = 1.0  # bound on the global norm of the gradient
+    refine.ema_half_life = 500_000  # pictures; never more than 5% of those seen so far
+    refine.log_every = 50  # steps between rows of refine/metrics.jsonl
+    refine.validate_every = 1000  # steps between validation losses
+    refine.sample_every = 5000  # steps between picture grids
+    refine.checkpoint_every = 1000  # steps between checkpoints
+    refine.keep_checkpoints = 2  # newest ones kept, beside the best
+    refine.accept_changes = False  # continue although fields that decide the numbers differ
+
     config.eval = evaluation = ml_collections.ConfigDict()
+    evaluation.weights = "auto"  # refined ones where there are some; or "pretrain", "refine"
+    evaluation.refined_solver = True  # sample refined weights as they were refined
     evaluation.sampler = "heun"  # EDM's algorithm 2; or "euler"
     evaluation.sampler_steps = 50  # steps walked
     evaluation.grid_steps = 0  # walk a sub-grid of a grid this long; 0: a fresh grid

@@ -30,6 +30,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.validation_images = 32
     config.train.sample_every = 300
     config.train.checkpoint_every = 300
+    config.refine.enabled = False
+    config.refine.sampler_steps = 3
+    config.refine.steps = 200
+    config.refine.batch_size = 8
+    config.refine.validate_every = 50
+    config.refine.sample_every = 100
+    config.refine.checkpoint_every = 100
     config.eval.sampler = "euler"
     # Few and long steps leave less of the noise that so young a network cannot remove.
     config.eval.sampler_steps = 3

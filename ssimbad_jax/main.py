@@ -1,4 +1,4 @@
-"""The main job: calibrate, train, evaluate, report.
+"""The main job: calibrate, train, refine, evaluate, report.
 
     python -m ssimbad_jax.main --config=configs/edm_ssimbad.py --config.data.dir=PICTURES
 
@@ -22,7 +22,9 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where everything is written; by default runs/<config name>."
 )
 _STAGES = flags.DEFINE_list(
-    "stages", ["calibrate", "train", "evaluate", "report"], "What to run, in order."
+    "stages",
+    None,
+    f"Which of {','.join(run.STAGES)}; by default all, refine only if config.refine.enabled.",
 )
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "One process a host of a cluster or TPU pod: call jax.distributed."
@@ -67,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
     config_name = pathlib.Path(config_file).stem
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config_name)
     with failures.in_one_line():
-        run.run(config, workdir, _STAGES.value, config_name)
+        run.run(config, workdir, _STAGES.value or run.default_stages(config), config_name)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from ssimbad_jax.stages import (
     colorize_files,
     colorize_jobs,
     components,
-    evaluate,
     run,
     solvers,
     validation,
+    weights,
 )
 from ssimbad_jax.training import sharding
 from tests import drawings, random_pictures, tiny_run
@@ -77,7 +77,8 @@ def grey_paint(monkeypatch):
         return lambda seeds, *_: np.full((len(seeds), size, size, 3), 128, np.uint8)
 
     monkeypatch.setattr(colorize, "_compile", compile_nothing)
-    monkeypatch.setattr(evaluate, "trained_params", lambda *_: (tiny_run.STEPS, None))
+    used = weights.Weights("pretrain", tiny_run.STEPS, None)
+    monkeypatch.setattr(weights, "load", lambda *_: used)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_the_model_is_shown_the_cleaned_sketch_and_the_reference(finished_run, i
     square = conditions.resize(conditions.from_uint8(jax.numpy.asarray(square))[None], 16)
     key = jax.random.fold_in(jax.random.key(3), int(colorize_files.digest(path)[:8], 16))
     noise_key, _ = jax.random.split(jax.random.fold_in(key, 0))
-    _, params = evaluate.trained_params(config, workdir, sharding.data_mesh(jax.devices()[:1]))
+    params = weights.load(config, workdir, sharding.data_mesh(jax.devices()[:1])).params
     sample = jax.jit(solvers.sample(config, components.noise_schedule(config, workdir)))
     noise = jax.random.normal(noise_key, (1, 16, 16, 3))
     condition = np.concatenate([sketch[None], square], axis=-1)
@@ -244,20 +245,20 @@ def test_a_missing_or_damaged_run_is_refused(finished_run, inputs, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     for text in ("{", "[]", "{}", '{"model": {}}', '{"model": 3}', "\x00"):
-        (workdir / run.CONFIG).write_text(text)
+        (workdir / components.CONFIG).write_text(text)
         refused(workdir, validation.ConfigError, "config.json is not the config of a run")
-    config = json.loads((finished_run.workdir / run.CONFIG).read_text())
-    (workdir / run.CONFIG).write_text(json.dumps(config))
+    config = json.loads((finished_run.workdir / components.CONFIG).read_text())
+    (workdir / components.CONFIG).write_text(json.dumps(config))
     refused(workdir, FileNotFoundError, "checkpoints.*does not exist; train first")
     config["model"]["num_groups"] = 3
-    (workdir / run.CONFIG).write_text(json.dumps(config))
+    (workdir / components.CONFIG).write_text(json.dumps(config))
     refused(workdir, validation.ConfigError, "model.num_groups is 3")
 
 
 def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_run, tmp_path):
-    config = json.loads((finished_run.workdir / run.CONFIG).read_text())
+    config = json.loads((finished_run.workdir / components.CONFIG).read_text())
     del config["train"]
-    (tmp_path / run.CONFIG).write_text(json.dumps(config))
+    (tmp_path / components.CONFIG).write_text(json.dumps(config))
     loaded = run.load_config(tmp_path)
     assert components.unet(loaded) == components.unet(finished_run.config)
 

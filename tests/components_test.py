@@ -30,19 +30,19 @@ def test_the_share_of_bad_pictures_is_the_configs(config, tmp_path):
 
 
 def test_steps_take_precedence_over_epochs(config):
-    assert components.total_steps(config, 1000) == tiny_run.STEPS
+    assert components.total_steps(config.train, 1000) == tiny_run.STEPS
     config.train.steps, config.train.epochs = 0, 3
-    assert components.total_steps(config, 100) == 37  # 300 pictures in batches of 8
-    assert components.total_steps(config, 1) == 1
+    assert components.total_steps(config.train, 100) == 37  # 300 pictures in batches of 8
+    assert components.total_steps(config.train, 1) == 1
 
 
 def test_the_warm_up_is_one_epoch_unless_given(config):
-    assert components.optimizer_settings(config, 1000).warmup_steps == 1
+    assert components.optimizer_settings(config.train, 1000).warmup_steps == 1
     config.train.steps, config.train.warmup_steps = 100, -1
-    settings = components.optimizer_settings(config, 80)
+    settings = components.optimizer_settings(config.train, 80)
     assert (settings.warmup_steps, settings.total_steps) == (10, 100)
-    assert components.optimizer_settings(config, 3).warmup_steps == 1
-    assert components.optimizer_settings(config, 10**6).warmup_steps == 50
+    assert components.optimizer_settings(config.train, 3).warmup_steps == 1
+    assert components.optimizer_settings(config.train, 10**6).warmup_steps == 50
 
 
 def test_the_network_has_the_sizes_of_the_config(config):

@@ -93,12 +93,12 @@ def quick_compilation():
 
 @pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
-    """A tiny run with all its stages done (`tests.tiny_run.TinyRun`); copy it to change it."""
+    """A tiny run, not refined (`tests.tiny_run.TinyRun`); copy it to change it."""
     from ssimbad_jax.stages import run
     from tests import tiny_run
 
     config = tiny_run.make_config(prepared_dir)
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     with _quick_compilation():
-        run.run(config, workdir, list(run.STAGES))
+        run.run(config, workdir, run.default_stages(config))
     return tiny_run.TinyRun(config, workdir)

@@ -14,6 +14,7 @@ from ssimbad_jax.training import checkpoint, interruption, loop, metric_log, opt
 from tests import toy_problem
 
 SETTINGS = loop.LoopSettings(
+    name="train",
     total_steps=12,
     batch_size=toy_problem.BATCH_SIZE,
     log_every=4,

@@ -7,7 +7,7 @@ import jax
 import ml_collections
 
 from configs import edm_ssimbad
-from ssimbad_jax.stages import components
+from ssimbad_jax.stages import components, weights
 from ssimbad_jax.training import checkpoint, optimizer, sharding
 from ssimbad_jax.training import state as state_lib
 
@@ -39,6 +39,15 @@ FIELDS = {
     "train.sample_every": 12,
     "train.checkpoint_every": CHECKPOINT_EVERY,
     "train.keep_checkpoints": 3,
+    "refine.enabled": False,
+    "refine.sampler_steps": 3,
+    "refine.grid_steps": 6,
+    "refine.steps": 6,
+    "refine.batch_size": 8,
+    "refine.log_every": 2,
+    "refine.validate_every": 3,
+    "refine.sample_every": 6,
+    "refine.checkpoint_every": 3,
     "eval.sampler": "euler",
     "eval.sampler_steps": 2,
     "eval.batch_size": 8,
@@ -69,13 +78,13 @@ def restore(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int
 ) -> tuple[state_lib.TrainState, int]:
     """Returns the state of a checkpoint and the number of the next training sample."""
-    tx = optimizer.make_optimizer(components.optimizer_settings(config, num_images=1))
+    tx = optimizer.make_optimizer(components.optimizer_settings(config.train, num_images=1))
     like = jax.eval_shape(
         lambda key: state_lib.init_state(components.init_params(config, key), tx),
         jax.random.key(0),
     )
     everywhere = sharding.replicated(sharding.data_mesh(jax.devices()[:1]))
-    checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS)
+    checkpoints = checkpoint.Checkpoints(workdir / weights.FOLDERS["pretrain"])
     try:
         state, samples, _ = checkpoints.restore(step, components.with_sharding(like, everywhere))
     finally:

@@ -53,6 +53,7 @@ def make_step(accumulate=1, half_life=1e9):
         optimizer.make_optimizer(SETTINGS),
         state_lib.Averaging(half_life, BATCH_SIZE),
         accumulate,
+        sigma_of=lambda examples: examples.sigma,
     )
 
 

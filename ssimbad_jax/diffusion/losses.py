@@ -1,6 +1,6 @@
-"""Training losses of the denoiser."""
+"""Training losses: of the denoiser, and of what a sampler makes with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from ssimbad_jax.diffusion import denoiser
 
 Weighting = Callable[[jax.Array], jax.Array]
+# (a, b), each [B, H, W, 3] with [0, 1] for black to white -> [B]. Neither has to be clipped.
+ImageDistance = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def uniform_weighting(sigma: jax.Array) -> jax.Array:
@@ -36,3 +38,35 @@ def denoising_loss(
     """
     denoised = denoise(image + sigma[:, None, None, None] * noise, sigma)
     return jnp.mean((denoised - image) ** 2, axis=(1, 2, 3))
+
+
+def squared_error(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean squared error of each image, an `ImageDistance`."""
+    return jnp.mean((a - b) ** 2, axis=(1, 2, 3))
+
+
+def clipped_squared_error(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean squared error of each image after clipping to [0, 1], an `ImageDistance`.
+
+    The choice of the official code. A pixel that has once left [0, 1] gets no gradient any more,
+    and stays: white holes in the faces.
+    """
+    return squared_error(jnp.clip(a, 0.0, 1.0), jnp.clip(b, 0.0, 1.0))
+
+
+def refinement_loss(
+    sample: jax.Array, image: jax.Array, distances: Sequence[tuple[float, ImageDistance]]
+) -> jax.Array:
+    """Weighted sum of distances between what a sampler ended with and the target.
+
+    Args:
+        sample: `[B, H, W, 3]`, not clipped.
+        image: `[B, H, W, 3]` in [-1, 1], the target x0.
+        distances: each with its weight.
+
+    Returns:
+        `[B]` (Seo et al. 2025, section on trajectory refinement; its distance is
+        `clipped_squared_error`).
+    """
+    a, b = (0.5 * (x + 1.0) for x in (sample, image))
+    return jnp.stack([weight * distance(a, b) for weight, distance in distances]).sum(axis=0)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from ssimbad_jax.models import convolution
+
 GROUP_NORM_EPSILON = 1e-5  # PyTorch's; Flax's default of 1e-6 is a different network
 INPUT_CHANNELS = 7  # noisy image, sketch, reference
 CBAM_REDUCTION = 16
@@ -102,6 +104,7 @@ class SpatialAttention(nn.Module):
             use_bias=False,
             kernel_init=kernel_init,
             dtype=self.dtype,
+            conv_general_dilated=convolution.convolve,
             name="conv",
         )(pooled)
         return x * nn.sigmoid(gate)
@@ -241,7 +244,14 @@ class UNet(nn.Module):
 
 
 def _conv(features: int, kernel: int, dtype: DTypeLike, name: str) -> nn.Conv:
-    return nn.Conv(features, (kernel, kernel), kernel_init=kernel_init, dtype=dtype, name=name)
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        kernel_init=kernel_init,
+        dtype=dtype,
+        conv_general_dilated=convolution.convolve,
+        name=name,
+    )
 
 
 def _group_norm(num_groups: int, dtype: DTypeLike, name: str) -> nn.GroupNorm:

@@ -1,6 +1,6 @@
 """Colouring one's own sketches: drawings and references in, pictures of the drawings' size out.
 
-    checkpoints/pretrain + sketches + references -> NAME.png, NAME.2.png, ..., contact_sheet.png
+    checkpoints + sketches + references -> NAME.png, NAME.2.png, ..., contact_sheet.png
 
 Each PNG carries a record of how it was made, by which the next call knows what is done.
 """
@@ -25,10 +25,10 @@ from ssimbad_jax.stages import (
     colorize_files,
     colorize_jobs,
     components,
-    evaluate,
     run,
     solvers,
     validation,
+    weights,
 )
 from ssimbad_jax.training import progress, sharding
 
@@ -71,8 +71,8 @@ def colorize(
     _make_writable(out)
     at_once = min(settings.batch_size or config.eval.batch_size, len(items) * settings.variants)
     mesh = sharding.data_mesh(jax.devices()[: max(1, at_once)])
-    step, params = evaluate.trained_params(config, workdir, mesh)
-    model = colorize_jobs.model_record(config, workdir, step, settings)
+    used = weights.load(config, workdir, mesh)
+    model = colorize_jobs.model_record(config, workdir, used, settings)
     outcomes = colorize_jobs.plan(items, out, model, settings)
     todo = [
         (outcome, variant)
@@ -84,7 +84,7 @@ def colorize(
     ]
     if todo:
         batch_size = math.ceil(min(at_once, len(todo)) / mesh.size) * mesh.size
-        colour = _compile(config, workdir, params, batch_size, mesh)
+        colour = _compile(config, workdir, used.params, batch_size, mesh)
         _colour_all(colour, _read_all(todo, config, settings), len(todo), batch_size, settings)
     sheets = _save_contact_sheets(outcomes, out)
     counts = collections.Counter(outcome.status for outcome in outcomes)
@@ -119,6 +119,7 @@ def _save_contact_sheets(
 def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_collections.ConfigDict:
     """Returns the run's config with the settings in its `eval`."""
     config = run.load_config(workdir)
+    config = weights.deployed(config, weights.kind(config, workdir))
     evaluation = config.eval
     evaluation.checkpoint = settings.checkpoint
     evaluation.sampler = settings.sampler or evaluation.sampler

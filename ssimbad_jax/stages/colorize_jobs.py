@@ -10,7 +10,7 @@ from typing import Any
 import ml_collections
 
 from ssimbad_jax.data import sketch_pairs
-from ssimbad_jax.stages import calibrate, colorize_files, components
+from ssimbad_jax.stages import calibrate, colorize_files, components, weights
 from ssimbad_jax.training import progress
 
 LINES = ("keep", "model")
@@ -79,7 +79,10 @@ class Outcome:
 
 
 def model_record(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int, settings: Settings
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    used: weights.Weights,
+    settings: Settings,
 ) -> colorize_files.Record:
     """Returns all that decides how a result looks, apart from its own two pictures."""
     parts = components.as_json(config)
@@ -90,7 +93,8 @@ def model_record(
     run_digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return {
         "run": run_digest,
-        "checkpoint_step": step,
+        "weights": used.kind,
+        "checkpoint_step": used.step,
         **{name: evaluation[name] for name in ("sampler", "sampler_steps", "grid_steps", "churn")},
         **{name: getattr(settings, name) for name in ("seed", "invert", "lines")},
         "guidance": evaluation["guidance"],

@@ -21,7 +21,7 @@ from ssimbad_jax.models import unet as unet_lib
 from ssimbad_jax.stages import calibrate
 from ssimbad_jax.training import optimizer, sharding
 
-CHECKPOINTS = pathlib.Path("checkpoints") / "pretrain"
+CONFIG = "config.json"
 
 DenoiseWithParams = Callable[..., jax.Array]
 
@@ -136,28 +136,33 @@ def weighting(config: ml_collections.ConfigDict) -> losses.Weighting:
     return losses.uniform_weighting
 
 
-def total_steps(config: ml_collections.ConfigDict, num_images: int) -> int:
-    """Returns the steps of the training: `train.steps`, or what `train.epochs` makes."""
-    if config.train.steps:
-        return config.train.steps
-    return max(1, config.train.epochs * num_images // config.train.batch_size)
+def total_steps(section: ml_collections.ConfigDict, num_images: int) -> int:
+    """Returns the steps of a training: its `steps`, or what its `epochs` make.
+
+    Args:
+        section: `config.train` or `config.refine`.
+        num_images: training pictures.
+    """
+    if section.steps:
+        return section.steps
+    return max(1, section.epochs * num_images // section.batch_size)
 
 
 def optimizer_settings(
-    config: ml_collections.ConfigDict, num_images: int
+    section: ml_collections.ConfigDict, num_images: int
 ) -> optimizer.OptimizerSettings:
-    """Returns the optimiser's settings; a warm-up of -1 is one epoch."""
-    train, steps = config.train, total_steps(config, num_images)
-    warmup = train.warmup_steps
+    """Returns the optimiser's settings; a warm-up of -1 is one epoch. See `total_steps`."""
+    steps = total_steps(section, num_images)
+    warmup = section.warmup_steps
     if warmup < 0:
-        warmup = min(max(1, num_images // train.batch_size), steps // 2)
+        warmup = min(max(1, num_images // section.batch_size), steps // 2)
     return optimizer.OptimizerSettings(
-        learning_rate=train.learning_rate,
-        final_learning_rate=train.final_learning_rate,
+        learning_rate=section.learning_rate,
+        final_learning_rate=section.final_learning_rate,
         warmup_steps=warmup,
         total_steps=steps,
-        weight_decay=train.weight_decay,
-        clip_norm=train.clip_norm,
+        weight_decay=section.weight_decay,
+        clip_norm=section.clip_norm,
     )
 
 
@@ -178,6 +183,11 @@ def calibration_pictures(config: ml_collections.ConfigDict) -> tuple[np.ndarray,
     stored = jnp.stack([source[index]["image"] for index in range(count)])
     resized = conditions.resize(conditions.from_uint8(stored), config.data.image_size)
     return np.asarray(conditions.to_uint8(resized)), source.fingerprint
+
+
+def save_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes the config of a run, for whoever uses its weights."""
+    (workdir / CONFIG).write_text(json.dumps(as_json(config), indent=2))
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

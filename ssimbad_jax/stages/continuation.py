@@ -15,8 +15,9 @@ Record = dict[str, Any]
 
 DATA = "data_fingerprint"
 
-# What the numbers of a training follow from. Other fields may change on the way.
-_DECIDE = ("seed", "data", "model", "diffusion", "calibrate", "train")
+# What the numbers of any training follow from, beside its own section and what its checkpoints
+# keep apart from the config. Other fields may change on the way.
+_DECIDE = ("seed", "data", "model", "diffusion", "calibrate")
 FREE = (
     "data.dir",  # a folder may move: its content is compared, by fingerprint
     "data.prepared_dir",
@@ -24,13 +25,20 @@ FREE = (
     "data.toy_faces_test",
     "data.max_bad_fraction",  # what it leaves out is in the fingerprint
     "calibrate.max_memory_mb",
-    "train.accumulate",  # the gradient is that of the whole batch
-    "train.log_every",
-    "train.validate_every",
-    "train.sample_every",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.accept_changes",
+    "refine.enabled",
+    *(
+        f"{section}.{name}"
+        for section in ("train", "refine")
+        for name in (
+            "accumulate",  # the gradient is that of the whole batch
+            "log_every",
+            "validate_every",
+            "sample_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "accept_changes",
+        )
+    ),
 )
 # What the trained network is used with, whoever uses it.
 _NETWORK = (
@@ -53,24 +61,26 @@ def record(config: ml_collections.ConfigDict, data_fingerprint: str) -> Record:
     return components.as_json(config) | {DATA: data_fingerprint}
 
 
-def check(saved: Record, current: Record, path: pathlib.Path) -> None:
+def check(saved: Record, current: Record, path: pathlib.Path, section: str = "train") -> None:
     """Compares what a checkpoint was trained with and what is to go on with it.
 
     Args:
         saved: see `record`; fields that are on one side only are not compared.
         current: the same of the run that continues.
         path: of the checkpoint, for the message.
+        section: of the config that belongs to this training.
 
     Raises:
         ValueError: a field that the numbers follow from differs.
     """
     before, now = _relevant(saved), _relevant(current)
+    decide = (*_DECIDE, section)
     _compare(
-        {name: before[name] for name in before if name.split(".")[0] in (*_DECIDE, DATA)},
+        {n: before[n] for n in before if "." not in n or n.split(".")[0] in decide},
         now,
         f"{path} was trained with another config",
-        "Use the old value, or another --workdir for a new run; --config.train.accept_changes=True "
-        "goes on with the new one",
+        "Use the old value, or another --workdir for a new run; "
+        f"--config.{section}.accept_changes=True goes on with the new one",
     )
 
 
@@ -108,8 +118,9 @@ def _relevant(kept: Record) -> Record:
     else:
         # Drawn from size, number and seed, which are compared by name.
         fields[DATA] = "the built-in faces"
-    if kept["train"]["steps"]:
-        fields.pop("train.epochs")  # only counted where no steps are given
+    for section in ("train", "refine"):
+        if kept.get(section, {}).get("steps"):
+            fields.pop(f"{section}.epochs")  # only counted where no steps are given
     if kept["diffusion"]["schedule"] == "edm":
         return {n: v for n, v in fields.items() if not n.startswith("calibrate.")}
     if kept["calibrate"]["scale"] == "rational":

@@ -1,6 +1,6 @@
 """Scoring: how near coloured sketches come to the truth, with the model's and other references.
 
-    checkpoints/pretrain + test pictures
+    checkpoints/{refine,pretrain} + test pictures
         -> eval/{metrics.json,per_image.csv,grid.png,denoising.png,same/,cross/}
 
 Results are scored as the 8-bit pictures that are saved, so that other tools find the same.
@@ -20,12 +20,12 @@ from ssimbad_jax.models import inception
 from ssimbad_jax.stages import (
     colouring,
     components,
-    continuation,
     denoising_strip,
     score_files,
     scores,
+    weights,
 )
-from ssimbad_jax.training import checkpoint, progress, recovery, sharding
+from ssimbad_jax.training import progress, sharding
 
 STRIP_IMAGES = 3  # whose denoising is shown step by step
 COPY, MEAN_COLOUR = "copy the reference", "mean colour of the reference"
@@ -50,7 +50,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     mesh = sharding.data_mesh()
     test_pairs = open_pairs(config)
     inception_variables = open_inception_weights(config)
-    step, params = trained_params(config, workdir, mesh)
+    used = weights.load(config, workdir, mesh)
+    config = weights.deployed(config, used.kind)
     methods = colouring.methods(config, workdir)
     scorer = scores.Scorer(
         config.eval.metrics,
@@ -65,7 +66,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     with progress.Progress("evaluate", total, unit="picture") as bar:
         results = _simple_answers(test_pairs, scorer, bar.advance)
         for method in methods:
-            colour = colouring.compile_method(method, params, test_pairs, config, mesh)
+            colour = colouring.compile_method(method, used.params, test_pairs, config, mesh)
             for setting in pairs.SETTINGS:
                 advance = functools.partial(bar.advance, note=f"{method.name}, {setting}")
                 shown, size = colouring.inputs(test_pairs, setting), config.eval.batch_size
@@ -85,9 +86,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     folder = workdir / config.eval.folder
     few = test_pairs.first(STRIP_IMAGES)
     shown = colouring.inputs(few, pairs.SETTINGS[0])
-    trajectory = colouring.trajectory(config, workdir, params, shown, mesh)
+    trajectory = colouring.trajectory(config, workdir, used.params, shown, mesh)
     if jax.process_index() == 0:
-        summary = _summary(config, step, results)
+        summary = _summary(config, used, results)
         score_files.write_numbers(folder, summary, results)
         score_files.write_pictures(
             folder, test_pairs, results, methods[0].name, config.eval.save_images
@@ -144,34 +145,6 @@ def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
     return made.first(config.eval.max_images)
 
 
-def trained_params(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: jax.sharding.Mesh
-) -> tuple[int, Any]:
-    """Returns the step and the averaged parameters of the checkpoint `eval.checkpoint`.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: it does not fit the config.
-    """
-    checkpoints = checkpoint.Checkpoints(workdir / components.CHECKPOINTS, read_only=True)
-    try:
-        like = components.abstract_params(config, sharding.replicated(mesh))
-        best = config.eval.checkpoint == "best"
-        restored = recovery.restore_ema_params(checkpoints, like, best)
-        if restored is None:
-            raise FileNotFoundError(
-                f"{checkpoints.directory} holds no checkpoint; "
-                "train first: --stages=calibrate,train"
-            )
-        step, params = restored
-        continuation.check_network(
-            checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
-        )
-        return step, params
-    finally:
-        checkpoints.close()
-
-
 def _simple_answers(
     test_pairs: pairs.Pairs, scorer: scores.Scorer, advance: Callable[[int, str], None]
 ) -> score_files.Results:
@@ -194,14 +167,15 @@ def _seeds(config: ml_collections.ConfigDict) -> list[int]:
 
 
 def _summary(
-    config: ml_collections.ConfigDict, step: int, results: score_files.Results
+    config: ml_collections.ConfigDict, used: weights.Weights, results: score_files.Results
 ) -> dict[str, Any]:
     """Returns the content of metrics.json."""
     metrics, seeds = list(config.eval.metrics), _seeds(config)
     count = len(results[pairs.SETTINGS[0]][COPY].pixels)
     has_inception = bool(config.eval.inception_weights)
     return {
-        "checkpoint_step": step,
+        "weights": used.kind,
+        "checkpoint_step": used.step,
         "pairs": config.eval.pairs or "test split",
         "num_images": count,
         "image_size": config.data.image_size,

@@ -24,6 +24,11 @@ MEMORY_REMEDIES = {
         ("or", "train.validation_images"),
         ("or", "data.image_size"),
     ),
+    "refine": (
+        ("raise", "refine.accumulate"),
+        ("(the same result in smaller parts), or lower", "refine.batch_size"),
+        ("or", "data.image_size"),
+    ),
     "evaluate": (("lower", "eval.batch_size"), ("or", "eval.max_images")),
     "report": (("lower", "eval.save_images"),),
 }

@@ -13,15 +13,14 @@ from ssimbad_jax.stages import (
     components,
     evaluate,
     failures,
+    refine,
     report,
     run_record,
     train,
     validation,
     workdir_lock,
 )
-from ssimbad_jax.training import progress
-
-CONFIG = "config.json"
+from ssimbad_jax.training import progress, sharding
 
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
@@ -34,9 +33,15 @@ def _calibrate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None
 STAGES: dict[str, Stage] = {
     "calibrate": _calibrate,
     "train": train.train,
+    "refine": refine.refine,
     "evaluate": evaluate.evaluate,
     "report": report.report,
 }
+
+
+def default_stages(config: ml_collections.ConfigDict) -> list[str]:
+    """Returns the stages of a whole run: all, but refinement only where the config asks for it."""
+    return [name for name in STAGES if name != "refine" or config.refine.enabled]
 
 
 def batch_sizes(config: ml_collections.ConfigDict) -> list[int]:
@@ -60,8 +65,10 @@ def run(
 
     Raises:
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
-        FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file; nothing was run.
-        ValueError: one of them cannot be used; nothing was run.
+        FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file, or there is no
+            pretraining to refine; nothing was run.
+        ValueError: one of them cannot be used, or the pretraining to refine belongs to another
+            network; nothing was run.
         LockedError: another run works in the workdir; nothing was run.
         StorageError: a folder is full or cannot be written; what was saved before is intact.
         OutOfMemoryError: a stage needs more memory than there is.
@@ -77,9 +84,11 @@ def run(
     folders = (workdir, components.prepared_dir(config))
     if "evaluate" in stages:
         evaluate.check_files(config)  # a bad file is refused now, not after the training
+    if "refine" in stages and "train" not in stages:
+        refine.starting_point(config, workdir, sharding.data_mesh(jax.devices()[:1]))
     with failures.explained("start", config, folders), _locked(config, workdir, stages):
-        if jax.process_index() == 0 and ("train" in stages or not (workdir / CONFIG).exists()):
-            (workdir / CONFIG).write_text(json.dumps(components.as_json(config), indent=2))
+        if jax.process_index() == 0 and not (workdir / components.CONFIG).exists():
+            components.save_config(config, workdir)
         _say_what_data(config)
         for name, stage in STAGES.items():
             if name in stages:
@@ -97,7 +106,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
         FileNotFoundError: there is no such run.
         validation.ConfigError: the file is damaged, or the config cannot work.
     """
-    path = workdir / CONFIG
+    path = workdir / components.CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; name the --workdir of a finished run")
     try:
@@ -123,7 +132,7 @@ def _locked(
     Whoever only scores does not touch the run, and may do so while it is trained.
     """
     with contextlib.ExitStack() as locks:
-        if {"calibrate", "train"} & set(stages):
+        if {"calibrate", "train", "refine"} & set(stages):
             locks.enter_context(workdir_lock.hold(workdir))
         if "evaluate" in stages:
             locks.enter_context(workdir_lock.hold(workdir / config.eval.folder))

@@ -40,6 +40,21 @@ SOLVERS = {
 }
 
 
+def describe(settings: ml_collections.ConfigDict) -> str:
+    """Returns the solver of `config.eval` or `config.refine` in words."""
+    part = f" of a {settings.grid_steps}-step grid" if settings.grid_steps else ""
+    return f"{settings.sampler}-{settings.sampler_steps}{part}"
+
+
+def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Returns a config whose `eval` samples with the solver of `refine`, and nothing else."""
+    changed = config.copy_and_resolve_references()
+    for name in ("sampler", "sampler_steps", "grid_steps"):
+        changed.eval[name] = config.refine[name]
+    changed.eval.churn = 0.0
+    return changed
+
+
 def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> np.ndarray:
     """Returns the sigmas that `eval` walks, float64 `[steps + 1]`."""
     evaluation = config.eval

@@ -9,7 +9,10 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import scores, solvers
+from ssimbad_jax.stages import scores, solvers, weights
+
+# Sections of the config that say how to train; their common fields have common bounds.
+TRAININGS = ("train", "refine")
 
 CHOICES = {
     "data.warp": warp.KINDS,
@@ -17,6 +20,9 @@ CHOICES = {
     "diffusion.schedule": ("ssimbad", "edm"),
     "calibrate.scale": ("rational", "best", "table"),
     "train.loss_weighting": ("uniform", "edm"),
+    "refine.checkpoint": ("newest", "best"),
+    "refine.sampler": tuple(solvers.SOLVERS),
+    "eval.weights": weights.CHOICES,
     "eval.sampler": tuple(solvers.SOLVERS),
     "eval.checkpoint": ("newest", "best"),
 }
@@ -38,21 +44,33 @@ AT_LEAST = {
     "calibrate.num_sigmas": 16,
     "calibrate.num_draws": 1,
     "calibrate.max_memory_mb": 1,
-    "train.steps": 0,
-    "train.epochs": 0,
-    "train.batch_size": 1,
-    "train.accumulate": 1,
-    "train.final_learning_rate": 0,
-    "train.warmup_steps": -1,
-    "train.weight_decay": 0,
     "train.drop_sketch": 0,
     "train.drop_reference": 0,
-    "train.log_every": 1,
-    "train.validate_every": 1,
     "train.validation_images": 1,
-    "train.sample_every": 1,
-    "train.checkpoint_every": 1,
-    "train.keep_checkpoints": 1,
+    "refine.sampler_steps": 1,
+    "refine.min_sampler_steps": 0,
+    "refine.grid_steps": 0,
+    "refine.gradient_steps": 0,
+    "refine.min_gradient_steps": 0,
+    "refine.denoising_share": 0,
+    **{
+        f"{section}.{name}": least
+        for section in TRAININGS
+        for name, least in {
+            "steps": 0,
+            "epochs": 0,
+            "batch_size": 1,
+            "accumulate": 1,
+            "final_learning_rate": 0,
+            "warmup_steps": -1,
+            "weight_decay": 0,
+            "log_every": 1,
+            "validate_every": 1,
+            "sample_every": 1,
+            "checkpoint_every": 1,
+            "keep_checkpoints": 1,
+        }.items()
+    },
     "eval.sampler_steps": 1,
     "eval.grid_steps": 0,
     "eval.churn": 0,
@@ -73,10 +91,12 @@ POSITIVE = (
     "diffusion.sigma_max",
     "diffusion.sigma_data",
     "calibrate.c",
-    "train.learning_rate",
-    "train.clip_norm",
-    "train.ema_half_life",
     "eval.guidance.sigma_max",
+    *(
+        f"{section}.{name}"
+        for section in TRAININGS
+        for name in ("learning_rate", "clip_norm", "ema_half_life")
+    ),
 )
 
 
@@ -108,6 +128,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_diffusion(config),
         *_batches(config, num_devices, num_processes),
         *_lengths(config),
+        *_refinement(config),
         *_metrics(config),
         *_dropout(config),
         *_guidance(config),
@@ -213,24 +234,27 @@ def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
             f"{diffusion.sigma_max}; set sigma_min below sigma_max"
         )
-    evaluation = config.eval
-    if evaluation.grid_steps and evaluation.grid_steps < evaluation.sampler_steps:
-        yield (
-            f"eval.grid_steps is {evaluation.grid_steps}, fewer than eval.sampler_steps = "
-            f"{evaluation.sampler_steps}; set it to 0 or to at least as many"
-        )
+    for section in ("eval", "refine"):
+        steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
+        if 0 < grid_steps < steps:
+            yield (
+                f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
+                f"{steps}; set it to 0 or to at least as many"
+            )
 
 
 def _batches(
     config: ml_collections.ConfigDict, num_devices: int, num_processes: int
 ) -> Iterator[str]:
-    train = config.train
-    if train.batch_size > 0 and train.accumulate > 0:
-        if train.batch_size % (train.accumulate * num_devices):
+    for section in TRAININGS:
+        size, accumulate = config[section].batch_size, config[section].accumulate
+        # Refinement has small batches, and makes do with the devices of one host that divide them.
+        devices = num_devices if section == "train" or num_processes > 1 else 1
+        if size > 0 and accumulate > 0 and size % (accumulate * devices):
             yield (
-                f"train.batch_size is {train.batch_size}, not divisible by {num_devices} "
-                f"device(s) times train.accumulate = {train.accumulate}; set it to a multiple of "
-                f"{train.accumulate * num_devices}"
+                f"{section}.batch_size is {size}, not divisible by {devices} device(s) times "
+                f"{section}.accumulate = {accumulate}; set it to a multiple of "
+                f"{accumulate * devices}"
             )
     if config.eval.batch_size % num_devices:
         yield (
@@ -242,19 +266,20 @@ def _batches(
 
 
 def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
-    train = config.train
-    if train.steps == 0 and train.epochs == 0:
-        yield "train.steps and train.epochs are both 0; set one of them"
-    if train.final_learning_rate > train.learning_rate:
-        yield (
-            f"train.final_learning_rate is {train.final_learning_rate}, above "
-            f"train.learning_rate = {train.learning_rate}; lower it"
-        )
-    if train.steps and train.warmup_steps >= train.steps:
-        yield (
-            f"train.warmup_steps is {train.warmup_steps}, not less than train.steps = "
-            f"{train.steps}; lower it, or set it to -1 for one epoch"
-        )
+    for name in TRAININGS:
+        section = config[name]
+        if section.steps == 0 and section.epochs == 0:
+            yield f"{name}.steps and {name}.epochs are both 0; set one of them"
+        if section.final_learning_rate > section.learning_rate:
+            yield (
+                f"{name}.final_learning_rate is {section.final_learning_rate}, above "
+                f"{name}.learning_rate = {section.learning_rate}; lower it"
+            )
+        if section.steps and section.warmup_steps >= section.steps:
+            yield (
+                f"{name}.warmup_steps is {section.warmup_steps}, not less than {name}.steps = "
+                f"{section.steps}; lower it, or set it to -1 for one epoch"
+            )
     if config.data.image_size > config.data.condition_size:
         yield (
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
@@ -286,6 +311,29 @@ def _guidance(config: ml_collections.ConfigDict) -> Iterator[str]:
                     f"network does not know what to do without that condition; set {scale} to 1.0, "
                     f"or train with {field} = 0.1"
                 )
+
+
+def _refinement(config: ml_collections.ConfigDict) -> Iterator[str]:
+    refine = config.refine
+    most_gradient = refine.gradient_steps or refine.sampler_steps
+    for name, most in {
+        "min_sampler_steps": refine.sampler_steps,
+        "gradient_steps": refine.sampler_steps,
+        "min_gradient_steps": most_gradient,
+    }.items():
+        if refine[name] > most:
+            yield f"refine.{name} is {refine[name]}; set it to {most} or less"
+    if refine.denoising_share >= 1:
+        yield (
+            f"refine.denoising_share is {refine.denoising_share}; set it below 1, where nothing "
+            "would be refined"
+        )
+    weights_of = refine.losses.to_dict()
+    if min(weights_of.values()) < 0 or not 0 < sum(weights_of.values()) < float("inf"):
+        yield (
+            f"refine.losses are {weights_of}; give them weights of 0 or more, at least one of "
+            "them positive"
+        )
 
 
 def _metrics(config: ml_collections.ConfigDict) -> Iterator[str]:

@@ -26,6 +26,7 @@ class LoopSettings:
     """Lengths and intervals of a training, in steps.
 
     Attributes:
+        name: of the training, for what is said about it.
         total_steps: steps in all.
         batch_size: pictures a step.
         log_every: steps between rows of the log.
@@ -34,6 +35,7 @@ class LoopSettings:
         checkpoint_every: steps between checkpoints; each is validated, too.
     """
 
+    name: str
     total_steps: int
     batch_size: int
     log_every: int
@@ -94,7 +96,7 @@ def train(
         SaveError: a checkpoint could not be written.
         Interrupted: a signal asked to stop. The state after the step under way is saved.
     """
-    start = int(state.step)
+    start, name = int(state.step), settings.name
     reader = _MetricReader(log, hooks.learning_rate, settings)
     estimate = _Estimate(settings.total_steps, hooks.announce)
 
@@ -109,7 +111,10 @@ def train(
             validation_loss=validation_loss,
         )
 
-    with progress.Progress("train", settings.total_steps, start) as bar, interruption.deferred():
+    with (
+        progress.Progress(name, settings.total_steps, start) as bar,
+        interruption.deferred(),
+    ):
         for step in range(start + 1, settings.total_steps + 1):
             state, metrics = train_step(state, next(batches), key)
             estimate.after(step - start, step, metrics)
@@ -123,7 +128,9 @@ def train(
                 if good != int(state.step):
                     save(state)
                 checkpoints.wait()
-                raise NonFiniteError(_describe_stop(error, good, state, checkpoints)) from None
+                raise NonFiniteError(
+                    _describe_stop(error, good, state, checkpoints, name)
+                ) from None
             if at_checkpoint or stops:
                 save(state, validate=at_checkpoint)  # whoever sends a signal may not wait long
             elif step % settings.validate_every == 0:
@@ -134,7 +141,7 @@ def train(
             if stops:
                 checkpoints.wait()
                 raise interruption.Interrupted(
-                    f"train: stopped after step {step} of {settings.total_steps}, saved as "
+                    f"{name}: stopped after step {step} of {settings.total_steps}, saved as "
                     f"{checkpoints.path(step)}"
                 )
         checkpoints.wait()
@@ -189,7 +196,7 @@ class _MetricReader:
         row["samples"] = step * self._settings.batch_size
         lower = 0.0
         for index, upper in enumerate(state_lib.SIGMA_RANGES):
-            if mean["sigma_range_count"][index] > 0:
+            if "sigma_range_count" in mean and mean["sigma_range_count"][index] > 0:
                 row[f"loss_sigma_{lower:g}_to_{upper:g}"] = float(
                     mean["sigma_range_loss"][index] / mean["sigma_range_count"][index]
                 )
@@ -221,11 +228,12 @@ def _describe_stop(
     last_good: int | None,
     state: state_lib.TrainState,
     checkpoints: checkpoint.Checkpoints,
+    name: str,
 ) -> str:
     before = "there is none" if last_good is None else str(checkpoints.path(last_good))
     return (
         f"{error}. Training stopped; the last checkpoint before is {before}, and the state before "
-        f"the bad step is saved as {checkpoints.path(int(state.step))}. Lower train.learning_rate "
-        "or train.clip_norm, or use model.compute_dtype=float32, and run the same command again "
-        "with --config.train.accept_changes=True."
+        f"the bad step is saved as {checkpoints.path(int(state.step))}. Lower {name}.learning_rate "
+        f"or {name}.clip_norm, or use model.compute_dtype=float32, and run the same command again "
+        f"with --config.{name}.accept_changes=True."
     )

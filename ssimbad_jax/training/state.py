@@ -28,7 +28,7 @@ class DrawFn(Protocol):
     """Turns a batch of data into examples: conditions, noise levels and noise."""
 
     def __call__(self, key: jax.Array, batch: Any) -> Examples:
-        """Returns a pytree of arrays `[B, ...]`; `sigma` `[B]` among them is used for the log."""
+        """Returns a pytree of arrays `[B, ...]`."""
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -90,6 +90,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     averaging: Averaging,
     accumulate: int = 1,
+    sigma_of: Callable[[Examples], jax.Array] | None = None,
 ) -> Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]]:
     """Returns the pure function (state, batch, key) -> (state, metrics), to be jitted.
 
@@ -100,6 +101,8 @@ def make_train_step(
         averaging: see `Averaging`.
         accumulate: micro-batches the examples are split into; the gradient is their mean, equal
             to that of the whole batch.
+        sigma_of: examples -> their noise levels `[B]`; the metrics then hold the loss by ranges
+            of them.
 
     Returns:
         The step. A loss or gradient that is not finite leaves the state as it was, from then on
@@ -127,8 +130,9 @@ def make_train_step(
             "update_norm": optax.tree.norm(updates),
             "parameter_norm": optax.tree.norm(params),
             "is_finite": is_finite,
-            **_loss_by_sigma_range(losses, examples.sigma),
         }
+        if sigma_of is not None:
+            metrics |= _loss_by_sigma_range(losses, sigma_of(examples))
         return state, metrics
 
     return step
