@@ -11,7 +11,7 @@ import pytest
 
 from ssimbad_jax.data import conditions
 from ssimbad_jax.stages import components, run, train
-from ssimbad_jax.training import metric_log, sharding
+from ssimbad_jax.training import loop, metric_log, sharding
 from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -177,6 +177,6 @@ def test_validation_losses_do_not_depend_on_dropout(prepared_dir, tmp_path, monk
             losses[share] = settings["hooks"].validate(state)
             return state
 
-        monkeypatch.setattr(train.loop, "train", validate)
+        monkeypatch.setattr(loop, "train", validate)
         train.train(config, tmp_path / str(share))
     assert losses[0.0] == losses[0.9] > 0

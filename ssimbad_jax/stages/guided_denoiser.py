@@ -1,5 +1,6 @@
 """The denoiser that sampling uses: the network's, guided as `eval.guidance` says."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,6 +11,9 @@ from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import denoiser, guidance, schedule
 from ssimbad_jax.metrics import line_agreement
 from ssimbad_jax.stages import components
+
+# Classifier-free scales, and without which conditions the network then has to do.
+_NEEDED = {"sketch": ("drop_sketch", "drop_reference"), "reference": ("drop_reference",)}
 
 
 def guided_denoiser(
@@ -52,3 +56,24 @@ def network_calls(config: ml_collections.ConfigDict, sigma: np.ndarray) -> int:
     inside = (sigma >= np.float32(settings.sigma_min)) & (sigma <= np.float32(settings.sigma_max))
     calls = sum(map(bool, guidance.weights((settings.sketch, settings.reference))))
     return int(np.where(inside, calls, 1).sum())
+
+
+def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
+    """Yields what is wrong with guidance, and with what it needs of the training."""
+    settings = config.eval.guidance
+    if not settings.sigma_min < settings.sigma_max:
+        yield (
+            f"eval.guidance.sigma_min is {settings.sigma_min} and eval.guidance.sigma_max "
+            f"{settings.sigma_max}; set sigma_min below sigma_max"
+        )
+    for scale, needed in _NEEDED.items():
+        if settings[scale] == 1:
+            continue
+        for drop in needed:
+            if not config.train[drop] > 0:
+                yield (
+                    f"eval.guidance.{scale} is {settings[scale]}, but train.{drop} is "
+                    f"{config.train[drop]}: the network does not know what to do without that "
+                    f"condition; set eval.guidance.{scale} to 1.0, or train with "
+                    f"train.{drop} = 0.1"
+                )

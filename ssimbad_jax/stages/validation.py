@@ -9,7 +9,7 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import scores, solvers, weights
+from ssimbad_jax.stages import guided_denoiser, scores, solvers, weights
 
 # Sections of the config that say how to train; their common fields have common bounds.
 TRAININGS = ("train", "refine")
@@ -100,13 +100,6 @@ POSITIVE = (
 )
 
 
-# Classifier-free scales, and without which conditions the network then has to do.
-GUIDANCE_NEEDS = {
-    "eval.guidance.sketch": ("train.drop_sketch", "train.drop_reference"),
-    "eval.guidance.reference": ("train.drop_reference",),
-}
-
-
 class ConfigError(ValueError):
     """The config asks for something that cannot be done; the message says how to mend it."""
 
@@ -130,8 +123,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_lengths(config),
         *_refinement(config),
         *_metrics(config),
-        *_dropout(config),
-        *_guidance(config),
+        *guided_denoiser.problems(config),
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
@@ -159,7 +151,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [*_model(config), *_diffusion(config), *_guidance(config)]
+    problems = [*_model(config), *_diffusion(config), *guided_denoiser.problems(config)]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -183,6 +175,10 @@ def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
         yield f"seed is {config.seed}; set it to {MAX_SEED} or less"
     if config.data.max_bad_fraction > 1:
         yield f"data.max_bad_fraction is {config.data.max_bad_fraction}; set it to 1 or less"
+    for field in ("train.drop_sketch", "train.drop_reference"):
+        share = _get(config, field)
+        if share >= 1:
+            yield f"{field} is {share}; set it below 1, so that the condition is learnt, too"
     for field in POSITIVE:
         value = _get(config, field)
         if not 0 < value < float("inf"):
@@ -285,32 +281,6 @@ def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
             f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
         )
-
-
-def _dropout(config: ml_collections.ConfigDict) -> Iterator[str]:
-    for field in ("train.drop_sketch", "train.drop_reference"):
-        share = _get(config, field)
-        if share >= 1:
-            yield f"{field} is {share}; set it below 1, so that the condition is learnt, too"
-
-
-def _guidance(config: ml_collections.ConfigDict) -> Iterator[str]:
-    settings = config.eval.guidance
-    if not settings.sigma_min < settings.sigma_max:
-        yield (
-            f"eval.guidance.sigma_min is {settings.sigma_min} and eval.guidance.sigma_max "
-            f"{settings.sigma_max}; set sigma_min below sigma_max"
-        )
-    for scale, needed in GUIDANCE_NEEDS.items():
-        if _get(config, scale) == 1:
-            continue
-        for field in needed:
-            if not _get(config, field) > 0:
-                yield (
-                    f"{scale} is {_get(config, scale)}, but {field} is {_get(config, field)}: the "
-                    f"network does not know what to do without that condition; set {scale} to 1.0, "
-                    f"or train with {field} = 0.1"
-                )
 
 
 def _refinement(config: ml_collections.ConfigDict) -> Iterator[str]:
