@@ -141,7 +141,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.guidance = guidance = ml_collections.ConfigDict()
     guidance.sketch = 1.0  # classifier-free scale; 1: off; else train.drop_* are needed
     guidance.reference = 1.0  # classifier-free scale; 1: off; else train.drop_reference is needed
-    guidance.structure = 0.0  # pull of the sketch's lines on the denoised picture; 1: takes over
+    guidance.structure = 0.0  # pull of the sketch's lines on each estimate, such as 0.5; 0: off
     guidance.sigma_min = 0.0  # noise level below which nothing is guided
     guidance.sigma_max = 1e6  # noise level above which nothing is guided
     return config.lock()  # a field misspelt in a variant of this config is an error

@@ -141,8 +141,9 @@ def test_the_truth_decides_nothing_however_sampling_is_guided(simple, prepared_d
     config.calibrate.scale, config.eval.sampler_steps = "rational", 2
     mesh = sharding.data_mesh()
     shown = np.random.default_rng(0).integers(0, 256, (4, 8, SIZE, SIZE, 3), np.uint8)
-    method, _ = colouring.methods(config, None)
-    assert method.network_calls == 3 * 2
+    method, mean = colouring.methods(config, None)
+    assert (method.name, method.network_calls) == ("euler-2, guided", 3 * 2)
+    assert (mean.name, mean.network_calls) == ("posterior mean", 1)
 
     def coloured(truth):
         test_pairs = pairs.Pairs(truth, shown[1, ..., 0], shown[2], shown[3])

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssimbad_jax.data import conditions, pairs
 from ssimbad_jax.diffusion import samplers
-from ssimbad_jax.stages import components, solvers
+from ssimbad_jax.stages import components, guided_denoiser, solvers
 from ssimbad_jax.training import sharding
 
 # Independent streams of the key of a seed, apart from those of training.
@@ -38,7 +38,7 @@ ColourBatch = Callable[..., jax.Array]
 
 
 def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Method]:
-    """Returns the sampler of `eval`, and the posterior mean."""
+    """Returns the sampler of `eval`, and the posterior mean, which is never guided."""
     noise_schedule = components.noise_schedule(config, workdir)
     denoise = components.denoise_with_params(config, noise_schedule)
 
@@ -53,7 +53,8 @@ def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Me
 
     return [
         Method(
-            f"{config.eval.sampler}-{config.eval.sampler_steps}",
+            f"{config.eval.sampler}-{config.eval.sampler_steps}"
+            + (", guided" if guided_denoiser.is_guided(config) else ""),
             solvers.network_calls(config, noise_schedule),
             solvers.sample(config, noise_schedule),
         ),

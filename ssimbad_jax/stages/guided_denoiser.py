@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 
 from ssimbad_jax.data import conditions
-from ssimbad_jax.diffusion import denoiser, guidance, schedule
+from ssimbad_jax.diffusion import guidance, schedule
 from ssimbad_jax.metrics import line_agreement
 from ssimbad_jax.stages import components
 
@@ -21,9 +21,11 @@ def guided_denoiser(
 ) -> components.DenoiseWithParams:
     """Returns D as a function of (params, noisy, sigma, condition); the truth is no input.
 
-    Without guidance it is the network's, and compiles to the same.
+    Without guidance it is the network's.
     """
     network, settings = components.denoise_with_params(config, noise_schedule), config.eval.guidance
+    if not is_guided(config):
+        return network
 
     def denoise(params: Any, noisy: jax.Array, sigma: jax.Array, condition: jax.Array) -> jax.Array:
         def plain(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
@@ -38,16 +40,21 @@ def guided_denoiser(
         def line_distance(image: jax.Array) -> jax.Array:
             return line_agreement.line_distance(image, conditions.sketch_of(condition))
 
-        guided: denoiser.DenoiseFn = guidance.classifier_free(
+        guided = guidance.classifier_free(
             (nothing, sketch_alone, plain), (settings.sketch, settings.reference)
         )
         if settings.structure:
             guided = guidance.loss_guided(guided, line_distance, settings.structure)
-        if guided is not plain:
-            guided = guidance.between(guided, plain, settings.sigma_min, settings.sigma_max)
-        return guided(noisy, sigma)
+        within = guidance.between(guided, plain, settings.sigma_min, settings.sigma_max)
+        return within(noisy, sigma)
 
     return denoise
+
+
+def is_guided(config: ml_collections.ConfigDict) -> bool:
+    """Tells whether `eval.guidance` changes anything."""
+    settings = config.eval.guidance
+    return (settings.sketch, settings.reference, settings.structure) != (1, 1, 0)
 
 
 def network_calls(config: ml_collections.ConfigDict, sigma: np.ndarray) -> int:
