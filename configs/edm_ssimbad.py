@@ -67,6 +67,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.clip_norm = 1.0  # bound on the global norm of the gradient
     train.ema_half_life = 500_000  # pictures; never more than 5% of those seen so far
     train.loss_weighting = "uniform"  # the paper's; "edm": 1 / c_out^2
+    train.drop_sketch = 0.0  # share of examples without their sketch, which guidance learns from
+    train.drop_reference = 0.0  # share of examples without their reference, likewise
     train.log_every = 50  # steps between rows of metrics.jsonl
     train.validate_every = 1000  # steps between validation losses
     train.validation_images = 64  # held-out pictures, with frozen sigmas and noise
@@ -140,4 +142,11 @@ def get_config() -> ml_collections.ConfigDict:
         "fid",
     )
     evaluation.inception_weights = ""  # weights-inception-2015-12-05 as .pth or .npz, for "fid"
+
+    evaluation.guidance = guidance = ml_collections.ConfigDict()
+    guidance.sketch = 1.0  # classifier-free scale; 1: off; else train.drop_* are needed
+    guidance.reference = 1.0  # classifier-free scale; 1: off; else train.drop_reference is needed
+    guidance.structure = 0.0  # pull of the sketch's lines on each estimate, such as 0.5; 0: off
+    guidance.sigma_min = 0.0  # noise level below which nothing is guided
+    guidance.sigma_max = 1e6  # noise level above which nothing is guided
     return config.lock()  # a field misspelt in a variant of this config is an error

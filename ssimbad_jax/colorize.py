@@ -56,6 +56,16 @@ flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper
 flags.DEFINE_enum("lines", "keep", colorize_jobs.LINES, "The drawing's own, or the model's.")
 flags.DEFINE_integer("batch_size", None, "Sampled at once; by default the run's.", lower_bound=1)
 flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
+flags.DEFINE_float(
+    "guidance_sketch", None, "Classifier-free scale, 1: off; by default the run's.", lower_bound=0
+)
+flags.DEFINE_float("guidance_reference", None, "The same of the reference.", lower_bound=0)
+flags.DEFINE_float(
+    "guidance_structure",
+    None,
+    "Pull of the sketch's lines; 0: off, 0.5: strong.",
+    lower_bound=0,
+)
 
 SOME_FAILED, BAD_USAGE = 1, 2
 

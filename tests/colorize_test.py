@@ -303,6 +303,10 @@ def test_the_settings_reach_the_sampler(finished_run):
     assert config.checkpoint == "best"
     config = colorize._config(finished_run.workdir, colorize_jobs.Settings()).eval
     assert (config.sampler, config.sampler_steps) == ("euler", 2)
+    assert (config.guidance.reference, config.guidance.structure) == (1.0, 0.0)
+    settings = colorize_jobs.Settings(guidance_reference=1.0, guidance_structure=0.5)
+    config = colorize._config(finished_run.workdir, settings)
+    assert (config.eval.guidance.reference, config.eval.guidance.structure) == (1.0, 0.5)
     config = colorize._config(
         finished_run.workdir,
         colorize_jobs.Settings(sampler="ddim", eta=0.5, start_sigma=2.0, posterior_draws=4),
@@ -316,6 +320,13 @@ def test_churn_of_the_run_is_not_for_another_sampler(finished_run, tmp_path):
     (tmp_path / components.CONFIG).write_text(json.dumps(config))
     assert colorize._config(tmp_path, colorize_jobs.Settings()).eval.churn == 3.0
     assert colorize._config(tmp_path, colorize_jobs.Settings(sampler="unipc")).eval.churn == 0.0
+
+
+def test_scales_that_the_network_is_not_trained_for_are_refused(finished_run, inputs):
+    refusal = "eval.guidance.reference is 2.0, but train.drop_reference is 0.0"
+    with pytest.raises(validation.ConfigError, match=refusal):
+        _colorize(finished_run.workdir, inputs, inputs / "out", guidance_reference=2.0)
+    assert not (inputs / "out").exists()
 
 
 def _start(*flags):

@@ -118,3 +118,51 @@ def test_real_pictures_become_the_evaluation_pairs(shared):
     )
     close = (np.abs(drawn - sketches) <= 4).mean(axis=(2, 3))
     assert (close.max(axis=0) > 0.99).all()
+
+
+def test_no_stored_pixel_looks_like_a_condition_that_is_not_given():
+    values = conditions.from_uint8(jnp.arange(256, dtype=jnp.uint8))
+    assert (values != conditions.NOT_GIVEN).all()
+
+
+def test_conditions_are_taken_away_by_their_channels(stored):
+    made = make_conditions(KEY, stored, image_size=16, warp="paper")
+    given = made.condition
+    np.testing.assert_array_equal(conditions.sketch_of(given), made.sketch)
+    without = conditions.without_reference(given)
+    np.testing.assert_array_equal(conditions.sketch_of(without), made.sketch)
+    assert (without[..., 1:] == conditions.NOT_GIVEN).all()
+    assert (conditions.without_both(given) == conditions.NOT_GIVEN).all()
+    assert conditions.without_both(given).shape == given.shape
+
+
+def test_conditions_are_dropped_as_often_as_asked_and_independently():
+    given = jax.random.uniform(KEY, (6000, 1, 2, 4), minval=0.5)
+    dropped = conditions.drop(jax.random.key(5), given, 0.1, 0.3)
+    is_gone = np.asarray(dropped == conditions.NOT_GIVEN)
+    np.testing.assert_array_equal(np.where(is_gone, given, dropped), given)  # the rest is kept
+    no_sketch, no_reference = is_gone[..., 0].all((1, 2)), is_gone[..., 1:].all((1, 2, 3))
+    # Whole conditions or nothing of them.
+    np.testing.assert_array_equal(is_gone[..., 0].any((1, 2)), no_sketch)
+    np.testing.assert_array_equal(is_gone[..., 1:].any((1, 2, 3)), no_reference)
+    for share, expected in (
+        (no_sketch, 0.1),
+        (no_reference, 0.3),
+        (no_sketch & no_reference, 0.03),
+    ):
+        assert share.mean() == pytest.approx(expected, abs=4 * (expected / 6000) ** 0.5)
+
+
+def test_what_an_example_loses_does_not_depend_on_the_batch_size():
+    given = jnp.ones((40, 1, 1, 4))
+    all_of_them = conditions.drop(KEY, given, 0.5, 0.5)
+    np.testing.assert_array_equal(conditions.drop(KEY, given[:7], 0.5, 0.5), all_of_them[:7])
+    assert (conditions.drop(jax.random.key(9), given, 0.5, 0.5) != all_of_them).any()
+
+
+def test_dropping_never_and_always():
+    given = jax.random.uniform(KEY, (8, 2, 2, 4), minval=0.5)
+    np.testing.assert_array_equal(conditions.drop(KEY, given, 0.0, 0.0), given)
+    np.testing.assert_array_equal(
+        conditions.drop(KEY, given, 0.0, 1.0), conditions.without_reference(given)
+    )

@@ -33,6 +33,7 @@ def record(fingerprint="a", **fields):
         ("train__learning_rate", 5e-4),
         ("train__ema_half_life", 1000),
         ("train__validation_images", 3),
+        ("train__drop_reference", 0.1),
     ],
 )
 def test_a_field_that_decides_the_numbers_is_refused_with_both_values(field, value):
@@ -91,7 +92,7 @@ def test_free_fields_exist():
     known = continuation._flatten(record())
     later = {"data.max_bad_fraction"}  # of the data set's own report
     assert set(continuation.FREE) - later <= set(known)
-    assert set(continuation._NETWORK) <= set(known)
+    assert {*continuation._NETWORK, *continuation._GUIDED, *continuation._SCALES} <= set(known)
 
 
 def test_a_run_is_continued_with_changes_only_if_that_is_asked_for(
@@ -121,3 +122,15 @@ def test_scoring_another_network_of_equal_shapes_is_refused(
     config = tiny_run.make_config(prepared_dir, **{field: value, "eval__folder": "eval_refused"})
     with pytest.raises(ValueError, match=rf"{field.replace('__', '.')} was .* and is {value}"):
         evaluate.evaluate(config, finished_run.workdir)
+
+
+def test_guidance_needs_the_dropout_that_the_network_was_trained_with():
+    claimed = record(train__drop_reference=0.1)
+    guided = record(train__drop_reference=0.1, eval__guidance__reference=2.0)
+    continuation.check_network(record(), claimed, PATH)  # not guided: no matter
+    continuation.check_network(claimed, guided, PATH)
+    trained_without = record()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"train\.drop_reference was 0\.0 and is 0\.1"):
+            continuation.check_network(trained_without, guided, PATH)
+        trained_without["train"].pop("drop_reference", None)  # a run of before there was dropout

@@ -1,5 +1,6 @@
 """Pretraining, on a tiny run: what is logged, continued, and equal on every device."""
 
+import functools
 import json
 import shutil
 
@@ -8,8 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ssimbad_jax.stages import run, train
-from ssimbad_jax.training import metric_log, sharding
+from ssimbad_jax.data import conditions
+from ssimbad_jax.stages import components, run, train
+from ssimbad_jax.training import loop, metric_log, sharding
 from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -120,3 +122,62 @@ def test_too_few_pictures_for_a_batch_are_refused(prepared_dir, tmp_path):
     config = tiny_run.make_config(prepared_dir, train__batch_size=48)
     with pytest.raises(ValueError, match=r"36 pictures, too few for one batch of batch_size 48"):
         train.train(config, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stored():
+    """A batch of stored pictures."""
+    return {"image": np.random.default_rng(0).integers(0, 256, (400, 32, 32, 3), np.uint8)}
+
+
+def _drawing(draw, config):
+    schedule = components.noise_schedule(config, None)
+    return functools.partial(draw, config=config, noise_schedule=schedule)
+
+
+def test_dropping_nothing_is_the_same_program(prepared_dir, stored):
+    config = tiny_run.make_config(prepared_dir)
+    plain, training = (
+        str(jax.make_jaxpr(_drawing(draw, config))(jax.random.key(0), stored))
+        for draw in (train.draw_examples, train.draw_training_examples)
+    )
+    assert training == plain
+
+
+def test_dropping_conditions_changes_nothing_else(prepared_dir, stored):
+    config = tiny_run.make_config(prepared_dir, train__drop_sketch=0.3, train__drop_reference=0.2)
+    key = jax.random.key(0)
+    plain, dropped = (
+        jax.jit(_drawing(draw, config))(key, stored)
+        for draw in (train.draw_examples, train.draw_training_examples)
+    )
+    for name in ("image", "sigma", "noise"):
+        np.testing.assert_array_equal(getattr(dropped, name), getattr(plain, name))
+    is_gone = np.asarray(dropped.condition == conditions.NOT_GIVEN).all(axis=(1, 2))
+    kept = np.where(is_gone[:, None, None, :], plain.condition, dropped.condition)
+    np.testing.assert_array_equal(kept, plain.condition)
+    assert is_gone[:, 0].mean() == pytest.approx(0.3, abs=0.1)
+    assert is_gone[:, 1].mean() == pytest.approx(0.2, abs=0.1)
+    # The three streams of the other draws have nothing to do with it.
+    dropping = np.asarray(jax.random.key_data(jax.random.fold_in(key, train._DROP)))
+    others = np.asarray(jax.random.key_data(jax.random.split(key, 3)))
+    assert not (others == dropping).all(axis=-1).any()
+
+
+def test_validation_losses_do_not_depend_on_dropout(prepared_dir, tmp_path, monkeypatch):
+    losses = {}
+    for share in (0.0, 0.9):
+        config = tiny_run.make_config(
+            prepared_dir,
+            calibrate__scale="rational",
+            train__drop_sketch=share,
+            train__drop_reference=share,
+        )
+
+        def validate(step, state, *arguments, share=share, **settings):
+            losses[share] = settings["hooks"].validate(state)
+            return state
+
+        monkeypatch.setattr(loop, "train", validate)
+        train.train(config, tmp_path / str(share))
+    assert losses[0.0] == losses[0.9] > 0

@@ -146,6 +146,25 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             {"eval.metrics": ("psnr", "psnr")},
             "eval.metrics is ('psnr', 'psnr'); name at least one, and each once",
         ),
+        ({"train.drop_sketch": 1.0}, "train.drop_sketch is 1.0; set it below 1"),
+        (
+            {"eval.guidance.sigma_min": 2.0, "eval.guidance.sigma_max": 2.0},
+            "eval.guidance.sigma_min is 2.0 and eval.guidance.sigma_max 2.0; set sigma_min below",
+        ),
+        (
+            {"eval.guidance.reference": 2.0},
+            "eval.guidance.reference is 2.0, but train.drop_reference is 0.0: the network does not "
+            "know what to do without that condition; set eval.guidance.reference to 1.0, or train "
+            "with train.drop_reference = 0.1",
+        ),
+        (
+            {"eval.guidance.sketch": 0.5, "train.drop_reference": 0.1},
+            "eval.guidance.sketch is 0.5, but train.drop_sketch is 0.0: ",
+        ),
+        (
+            {"eval.guidance.sketch": 2.0, "train.drop_sketch": 0.1},
+            "eval.guidance.sketch is 2.0, but train.drop_reference is 0.0: ",
+        ),
         ({"eval.churn": float("nan")}, "eval.churn is nan; set it to 0 or more"),
         (
             {"eval.churn": 1.0, "eval.sampler": "unipc"},
@@ -167,6 +186,25 @@ def test_impossible_combinations_name_field_value_and_remedy(fields, expected):
     with pytest.raises(validation.ConfigError) as refusal:
         validation.check(_config(**fields), 4)
     assert expected in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"eval.guidance.structure": 0.5},
+        {"eval.guidance.reference": 2.0, "train.drop_reference": 0.1},
+        {
+            "eval.guidance.sketch": 2.0,
+            "eval.guidance.reference": 0.0,
+            "train.drop_sketch": 0.1,
+            "train.drop_reference": 0.1,
+        },
+    ],
+    ids=str,
+)
+def test_guidance_that_the_network_is_trained_for_passes(fields):
+    validation.check(_config(**fields), 1)
+    validation.check_model(_config(**fields))
 
 
 def test_all_problems_are_told_at_once():

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from ssimbad_jax.data import sketch as sketch_lib
 from ssimbad_jax.data import warp as warp_lib
 
+# In place of a condition that is not given: mid grey all over, as no sketch or reference is.
+NOT_GIVEN = 0.0
+
 
 class Conditioned(NamedTuple):
     """A batch as the model sees it, float32 in [-1, 1].
@@ -26,6 +29,43 @@ class Conditioned(NamedTuple):
     def condition(self) -> jax.Array:
         """`[B, H, W, 4]`: sketch and reference along the channels."""
         return jnp.concatenate([self.sketch, self.reference], axis=-1)
+
+
+def sketch_of(condition: jax.Array) -> jax.Array:
+    """Returns the sketch, `[B, H, W, 1]`, of a condition `[B, H, W, 4]`."""
+    return condition[..., :1]
+
+
+def without_reference(condition: jax.Array) -> jax.Array:
+    """Returns `[B, H, W, 4]` with the sketch alone."""
+    return condition.at[..., 1:].set(NOT_GIVEN)
+
+
+def without_both(condition: jax.Array) -> jax.Array:
+    """Returns `[B, H, W, 4]` that says nothing."""
+    return jnp.full_like(condition, NOT_GIVEN)
+
+
+def drop(
+    key: jax.Array, condition: jax.Array, sketch_probability: float, reference_probability: float
+) -> jax.Array:
+    """Takes sketches and references away at random, so that a network learns to do without.
+
+    Args:
+        key: PRNG key.
+        condition: `[B, H, W, 4]`.
+        sketch_probability: of each example, to lose its sketch.
+        reference_probability: of each example, independently, to lose its reference.
+
+    Returns:
+        `[B, H, W, 4]`, with `NOT_GIVEN` in place of what was taken.
+    """
+    sketch_key, reference_key = jax.random.split(key)
+    count = condition.shape[0]
+    no_sketch = jax.random.bernoulli(sketch_key, sketch_probability, (count,))
+    no_reference = jax.random.bernoulli(reference_key, reference_probability, (count,))
+    taken = jnp.stack([no_sketch, *[no_reference] * 3], axis=-1)[:, None, None, :]
+    return jnp.where(taken, NOT_GIVEN, condition)
 
 
 def from_uint8(picture: jax.Array) -> jax.Array:

@@ -65,7 +65,7 @@ def colorize(
     Raises:
         FileNotFoundError: there is no such run, or it has no checkpoint.
         OSError: the results' folder cannot be written to.
-        ValueError: the run's config is damaged or does not fit its checkpoint.
+        ValueError: the run's config is damaged, does not fit its checkpoint, or the settings.
     """
     config = _config(workdir, settings)
     _make_writable(out)
@@ -143,6 +143,11 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
         # The flags have the names of the fields.
         as_flags = problems.replace("eval.sampler_steps", "--steps").replace("eval.", "--")
         raise ValueError(as_flags)
+    for name in ("sketch", "reference", "structure"):
+        scale = getattr(settings, f"guidance_{name}")
+        if scale is not None:
+            evaluation.guidance[name] = scale
+    validation.check_model(config)  # a network may not be made for these scales
     return config
 
 

@@ -46,6 +46,9 @@ class Settings:
             model's picture.
         batch_size: pictures sampled at once.
         overwrite: colour again what is done, and replace files that were not made here.
+        guidance_sketch: classifier-free scale of the sketch.
+        guidance_reference: classifier-free scale of the reference.
+        guidance_structure: pull of the sketch's lines.
     """
 
     sampler: str | None = None
@@ -61,6 +64,9 @@ class Settings:
     lines: str = "keep"
     batch_size: int | None = None
     overwrite: bool = False
+    guidance_sketch: float | None = None
+    guidance_reference: float | None = None
+    guidance_structure: float | None = None
 
 
 @dataclasses.dataclass
@@ -108,6 +114,7 @@ def model_record(
         "checkpoint_step": used.step,
         **{name: evaluation[name] for name in _SAMPLING},
         **{name: getattr(settings, name) for name in ("seed", "invert", "lines")},
+        "guidance": evaluation["guidance"],
     }
 
 

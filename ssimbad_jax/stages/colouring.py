@@ -39,13 +39,13 @@ ColourBatch = Callable[..., jax.Array]
 
 
 def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Method]:
-    """Returns the sampler of `eval`, and the posterior mean."""
+    """Returns the sampler of `eval`, and the posterior mean, which is never guided."""
     noise_schedule = components.noise_schedule(config, workdir)
     draws = config.eval.posterior_draws
     return [
         Method(
             solvers.name(config),
-            solvers.network_calls(config),
+            solvers.network_calls(config, noise_schedule),
             solvers.sample(config, noise_schedule),
         ),
         Method(

@@ -51,6 +51,11 @@ _NETWORK = (
 )
 
 
+# What else, if sampling is guided by scales other than 1; older runs did without.
+_GUIDED = {"train.drop_sketch": 0.0, "train.drop_reference": 0.0}
+_SCALES = ("eval.guidance.sketch", "eval.guidance.reference")
+
+
 def record(config: ml_collections.ConfigDict, data_fingerprint: str) -> Record:
     """Returns what a checkpoint keeps of its run: the config, and which pictures it saw."""
     return components.as_json(config) | {DATA: data_fingerprint}
@@ -85,10 +90,12 @@ def check_network(saved: Record, current: Record, path: pathlib.Path) -> None:
     Raises:
         ValueError: a field differs.
     """
-    before = _relevant(saved)
+    before, now = _GUIDED | _relevant(saved), _relevant(current)
+    is_guided = any(now.get(scale, 1.0) != 1.0 for scale in _SCALES)
+    names = (*_NETWORK, *_GUIDED) if is_guided else _NETWORK
     _compare(
-        {name: before[name] for name in _NETWORK if name in before},
-        _relevant(current),
+        {name: before[name] for name in names if name in before},
+        now,
         f"{path} belongs to another network",
         "Use the config the run was made with (config.json in the workdir)",
     )

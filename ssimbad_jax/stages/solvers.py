@@ -1,15 +1,17 @@
 """How a trained network samples: which sampler, along which part of which sigma grid."""
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from ssimbad_jax.diffusion import fidelity, multistep, samplers, schedule
-from ssimbad_jax.stages import components
+from ssimbad_jax.stages import components, guided_denoiser
 
 # (params, noise [B, H, W, 3], condition [B, H, W, 4], key or keys [B]) -> what is returned.
 Sample = Callable[[Any, jax.Array, jax.Array, jax.Array], Any]
@@ -55,7 +57,8 @@ def name(config: ml_collections.ConfigDict) -> str:
     """Returns what tables call the way in which `eval` samples."""
     evaluation = config.eval
     start = f" from sigma {evaluation.start_sigma:g}" if evaluation.start_sigma else ""
-    return f"{evaluation.sampler}-{evaluation.sampler_steps}{start}"
+    guided = ", guided" if guided_denoiser.is_guided(config) else ""
+    return f"{evaluation.sampler}-{evaluation.sampler_steps}{start}{guided}"
 
 
 def describe(settings: ml_collections.ConfigDict) -> str:
@@ -70,6 +73,7 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     for name in ("sampler", "sampler_steps", "grid_steps"):
         changed.eval[name] = config.refine[name]
     changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
+    changed.eval.guidance.update(sketch=1.0, reference=1.0, structure=0.0)
     return changed
 
 
@@ -83,11 +87,13 @@ def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Sched
     return noise_schedule.sigma_grid(evaluation.sampler_steps, start)
 
 
-def network_calls(config: ml_collections.ConfigDict) -> int:
-    """Returns the network calls for each picture that `eval` makes."""
+def network_calls(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> int:
+    """Returns the network calls for each picture that `eval` makes, those of guidance included."""
     evaluation = config.eval
     before = evaluation.posterior_draws if evaluation.start_sigma else 0
-    return before + SOLVERS[evaluation.sampler].network_calls(evaluation.sampler_steps)
+    if not guided_denoiser.is_guided(config):
+        return before + SOLVERS[evaluation.sampler].network_calls(evaluation.sampler_steps)
+    return before + guided_denoiser.network_calls(config, _noise_levels(config, noise_schedule))
 
 
 def sample(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> Sample:
@@ -119,13 +125,39 @@ def posterior_mean(config: ml_collections.ConfigDict, noise_schedule: schedule.S
     return mean
 
 
+def _noise_levels(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> np.ndarray:
+    """Returns where the sampler of `eval` asks for an estimate, by walking with one pixel."""
+    solver, levels = SOLVERS[config.eval.sampler], []
+
+    def denoise(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+        levels.append(float(sigma[0]))
+        return noisy
+
+    def walk_in_python(step: samplers.StepFn, carry: Any, steps: Any) -> Any:
+        for number in range(len(jax.tree.leaves(steps)[0])):
+            carry, _ = step(carry, jax.tree.map(operator.itemgetter(number), steps))
+        return carry
+
+    solver.sampler(
+        denoise,
+        jnp.zeros((1, 1, 1, 1)),
+        sigma_grid(config, noise_schedule),
+        key=jax.random.key(0),
+        walk=walk_in_python,
+        **solver.options(config.eval),
+    )
+    return np.array(levels, np.float32)
+
+
 def _sample(
     config: ml_collections.ConfigDict,
     noise_schedule: schedule.Schedule,
     used: Callable[[samplers.Sampler], Callable[..., Any]],
 ) -> Sample:
     """Returns the sampler of `eval`, used as told, on the network and on its sigma grid."""
-    denoise = components.denoise_with_params(config, noise_schedule)
+    denoise = guided_denoiser.guided_denoiser(config, noise_schedule)
     grid = sigma_grid(config, noise_schedule)
     solver, from_mean = SOLVERS[config.eval.sampler], config.eval.start_sigma > 0
     options = solver.options(config.eval)

@@ -19,6 +19,9 @@ from ssimbad_jax.training import state as state_lib
 # A stream of the run's key, apart from those of `training_run`.
 _INIT = 0
 
+# A stream of a step's key, apart from the three that it is split into for all else.
+_DROP = 3
+
 
 class Examples(NamedTuple):
     """A batch with everything random drawn.
@@ -56,6 +59,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         sample=solvers.sample(config, noise_schedule),
         key=key,
         sigma_of=lambda examples: examples.sigma,
+        draw_training=functools.partial(
+            draw_training_examples, config=config, noise_schedule=noise_schedule
+        ),
     )
     training_run.run(config, workdir, job, mesh)
 
@@ -88,6 +94,25 @@ def draw_examples(
         sigma=noise_schedule.sample_sigma(sigma_key, made.image.shape[:1]),
         noise=jax.random.normal(noise_key, made.image.shape),
     )
+
+
+def draw_training_examples(
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    *,
+    config: ml_collections.ConfigDict,
+    noise_schedule: schedule.Schedule,
+) -> Examples:
+    """Draws examples, some without conditions, as `train.drop_sketch|drop_reference` say.
+
+    Validation draws with `draw_examples`, so that its losses stay comparable.
+    """
+    examples = draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
+    dropped = config.train.drop_sketch, config.train.drop_reference
+    if not any(dropped):
+        return examples
+    drop_key = jax.random.fold_in(key, _DROP)
+    return examples._replace(condition=conditions.drop(drop_key, examples.condition, *dropped))
 
 
 def pretraining_loss(

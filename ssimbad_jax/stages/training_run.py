@@ -51,6 +51,7 @@ class Job:
         key: of the training; steps fold in their number.
         facts: what checkpoints keep beside the config, and a continuation has to have again.
         sigma_of: noise level of each example, for the log; None where there is no single one.
+        draw_training: makes the examples of training alone; None where `draw` makes them, too.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Job:
     key: jax.Array
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     sigma_of: Callable[[Any], jax.Array] | None = None
+    draw_training: state_lib.DrawFn | None = None
 
 
 def run(
@@ -157,7 +159,7 @@ def compile_step(
     everywhere = sharding.replicated(mesh)
     return jax.jit(
         state_lib.make_train_step(
-            job.draw,
+            job.draw_training or job.draw,
             job.loss_fn,
             tx,
             state_lib.Averaging(section.ema_half_life, section.batch_size),

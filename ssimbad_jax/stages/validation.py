@@ -9,7 +9,7 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import scores, solvers, weights
+from ssimbad_jax.stages import guided_denoiser, scores, solvers, weights
 
 # Sections of the config that say how to train; their common fields have common bounds.
 TRAININGS = ("train", "refine")
@@ -44,6 +44,8 @@ AT_LEAST = {
     "calibrate.num_sigmas": 16,
     "calibrate.num_draws": 1,
     "calibrate.max_memory_mb": 1,
+    "train.drop_sketch": 0,
+    "train.drop_reference": 0,
     "train.validation_images": 1,
     "refine.sampler_steps": 1,
     "refine.min_sampler_steps": 0,
@@ -79,6 +81,10 @@ AT_LEAST = {
     "eval.max_images": 0,
     "eval.save_images": 0,
     "eval.num_seeds": 1,
+    "eval.guidance.sketch": 0,
+    "eval.guidance.reference": 0,
+    "eval.guidance.structure": 0,
+    "eval.guidance.sigma_min": 0,
 }
 
 MAX_SEED = 2**32 - 1  # JAX keys of larger seeds equal those of smaller ones
@@ -88,6 +94,7 @@ POSITIVE = (
     "diffusion.sigma_max",
     "diffusion.sigma_data",
     "calibrate.c",
+    "eval.guidance.sigma_max",
     *(
         f"{section}.{name}"
         for section in TRAININGS
@@ -120,6 +127,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_lengths(config),
         *_refinement(config),
         *_metrics(config),
+        *guided_denoiser.problems(config),
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
@@ -147,7 +155,12 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [*_model(config), *_diffusion(config), *sampling_problems(config)]
+    problems = [
+        *_model(config),
+        *_diffusion(config),
+        *sampling_problems(config),
+        *guided_denoiser.problems(config),
+    ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -171,6 +184,10 @@ def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
         yield f"seed is {config.seed}; set it to {MAX_SEED} or less"
     if config.data.max_bad_fraction > 1:
         yield f"data.max_bad_fraction is {config.data.max_bad_fraction}; set it to 1 or less"
+    for field in ("train.drop_sketch", "train.drop_reference"):
+        share = _get(config, field)
+        if share >= 1:
+            yield f"{field} is {share}; set it below 1, so that the condition is learnt, too"
     for field in POSITIVE:
         value = _get(config, field)
         if not 0 < value < float("inf"):
