@@ -67,7 +67,7 @@ def test_a_start_from_the_posterior_mean(config, tmp_path, exact_network):
         image = solvers.sample(config, schedule)(None, noise, None, key)
         jax.block_until_ready(image)
         jax.effects_barrier()
-        assert exact_network[0] == solvers.network_calls(config, noise_schedule) == 5
+        assert exact_network[0] == solvers.network_calls(config, schedule) == 5
         mean = solvers.posterior_mean(config, schedule)(None, noise, None, key)
         passed = solvers.trajectory(config, schedule)(None, noise, None, key)
     np.testing.assert_allclose(passed.denoised[-1], image, atol=1e-5)
