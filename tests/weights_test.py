@@ -1,0 +1,49 @@
+"""Which weights of a run are used, and how they sample."""
+
+import jax
+import numpy as np
+import pytest
+
+from ssimbad_jax.stages import weights
+from ssimbad_jax.training import sharding
+from tests import tiny_run
+
+
+@pytest.fixture
+def config(prepared_dir):
+    return tiny_run.make_config(prepared_dir)
+
+
+@pytest.fixture
+def mesh():
+    return sharding.data_mesh(jax.devices()[:1])
+
+
+def test_without_refinement_the_pretrained_weights_are_used(finished_run, config, mesh):
+    assert weights.kind(config, finished_run.workdir) == "pretrain"
+    used = weights.load(config, finished_run.workdir, mesh)
+    assert (used.kind, used.step) == ("pretrain", tiny_run.STEPS)
+    state, _ = tiny_run.restore(config, finished_run.workdir, tiny_run.STEPS)
+    jax.tree.map(np.testing.assert_array_equal, used.params, state.ema_params)
+
+
+@pytest.mark.parametrize(
+    ("which", "stages"), [("pretrain", "calibrate,train"), ("refine", "refine")]
+)
+def test_missing_weights_name_the_stage_that_makes_them(which, stages, config, mesh, tmp_path):
+    config.eval.weights = which
+    with pytest.raises(FileNotFoundError, match=f"{which} holds no checkpoint.*={stages}$"):
+        weights.load(config, tmp_path, mesh)
+
+
+def test_only_refined_weights_bring_their_solver(config, capsys):
+    config.eval.update(sampler="heun", sampler_steps=7, churn=3.0)
+    assert weights.deployed(config, "pretrain") is config
+    assert capsys.readouterr().out == ""
+    refined = weights.deployed(config, "refine")
+    assert (refined.eval.sampler, refined.eval.sampler_steps) == ("euler", 3)
+    assert (refined.eval.grid_steps, refined.eval.churn) == (6, 0.0)
+    assert "euler-3 of a 6-step grid" in capsys.readouterr().out
+    assert config.eval.sampler == "heun"
+    config.eval.refined_solver = False
+    assert weights.deployed(config, "refine") is config
