@@ -2,13 +2,13 @@
 #
 # Everything runs in the virtual environment .venv, made on the first call.
 # PYTHON=... chooses the interpreter it is made with, ARGS="..." adds flags to
-# the quick start and PYTEST_ARGS="..." to the tests.
+# the quick start, and PYTEST_ARGS="..." replaces those of the tests.
 
 VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 PYTHON ?=
 ARGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n auto --maxprocesses=4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
