@@ -1,5 +1,7 @@
 """Learning rate and optimiser."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -49,3 +51,11 @@ def test_weight_decay_is_decoupled():
     for _ in range(2):  # the first step has learning rate 0
         updates, state = tx.update({"w": jnp.zeros(3)}, state, params)
     np.testing.assert_allclose(updates["w"], -2e-5 * 0.01, rtol=1e-4)
+
+
+def test_without_warm_up_the_first_step_has_the_peak(caplog):
+    rate = optimizer.learning_rate_schedule(dataclasses.replace(SETTINGS, warmup_steps=0))
+    values = np.array([rate(step) for step in range(101)])
+    assert values[0] == pytest.approx(2e-4) and values[100] == pytest.approx(1e-8, rel=1e-3)
+    assert np.all(np.diff(values) < 0)
+    assert caplog.records == []  # optax would warn of a schedule of no steps

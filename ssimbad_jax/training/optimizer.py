@@ -28,12 +28,14 @@ class OptimizerSettings:
 
 def learning_rate_schedule(settings: OptimizerSettings) -> optax.Schedule:
     """Returns linear warm-up followed by a cosine, as a function of the step."""
-    warmup = optax.schedules.linear_schedule(0.0, settings.learning_rate, settings.warmup_steps)
     cosine = optax.schedules.cosine_decay_schedule(
         settings.learning_rate,
         max(1, settings.total_steps - settings.warmup_steps),
         alpha=settings.final_learning_rate / settings.learning_rate,
     )
+    if settings.warmup_steps == 0:
+        return cosine
+    warmup = optax.schedules.linear_schedule(0.0, settings.learning_rate, settings.warmup_steps)
     return optax.schedules.join_schedules([warmup, cosine], [settings.warmup_steps])
 
 
