@@ -1,10 +1,11 @@
 """Going on under another config: what may change, and what is refused."""
 
 import pathlib
+import shutil
 
 import pytest
 
-from ssimbad_jax.stages import continuation, evaluate, train
+from ssimbad_jax.stages import continuation, evaluate, train, training_run
 from tests import tiny_run
 
 PATH = pathlib.Path("checkpoints") / "8"
@@ -96,11 +97,13 @@ def test_free_fields_exist():
 
 
 def test_a_run_is_continued_with_changes_only_if_that_is_asked_for(
-    finished_run, prepared_dir, monkeypatch
+    finished_run, prepared_dir, monkeypatch, tmp_path
 ):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run.workdir, workdir)
     changed = {"train__steps": 32, "train__learning_rate": 5e-4}
     with pytest.raises(ValueError, match=r"pretrain/24 was trained with .*learning_rate was 0.001"):
-        train.train(tiny_run.make_config(prepared_dir, **changed), finished_run.workdir)
+        train.train(tiny_run.make_config(prepared_dir, **changed), workdir)
     config = tiny_run.make_config(prepared_dir, **changed, train__accept_changes=True)
     reached = []
 
@@ -108,8 +111,8 @@ def test_a_run_is_continued_with_changes_only_if_that_is_asked_for(
         reached.append(settings["samples"])
         return arguments[1]
 
-    monkeypatch.setattr(train.loop, "train", stop)
-    train.train(config, finished_run.workdir)
+    monkeypatch.setattr(training_run.loop, "train", stop)
+    train.train(config, workdir)
     assert reached == [24 * 8]
 
 

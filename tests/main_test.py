@@ -30,7 +30,7 @@ REFUSALS = {
     ),
     "unknown stage": (
         [_QUICKSTART, "--stages=calibrate,trian"],
-        "--stages names 'trian'; choose from calibrate,train,evaluate",
+        "--stages names 'trian'; choose from calibrate,train,refine,evaluate",
     ),
     "missing config": (["--config=configs/nowhere.py"], "configs/nowhere.py"),
     "no config": ([], "--config must have a value"),

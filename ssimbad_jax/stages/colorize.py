@@ -139,7 +139,7 @@ def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_colle
             f"--posterior_draws={settings.posterior_draws} without --start_sigma has no effect; "
             "set --start_sigma above 0 to start from their mean"
         )
-    if problems := "; ".join(validation.sampling_problems(config)):
+    if problems := "; ".join(solvers.problems(config)):
         # The flags have the names of the fields.
         as_flags = problems.replace("eval.sampler_steps", "--steps").replace("eval.", "--")
         raise ValueError(as_flags)

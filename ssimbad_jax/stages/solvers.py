@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -75,6 +75,38 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
     changed.eval.guidance.update(sketch=1.0, reference=1.0, structure=0.0)
     return changed
+
+
+def grid_problem(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
+    """Yields a line if the grid of `eval` or `refine` is too short for its walk."""
+    steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
+    if 0 < grid_steps < steps:
+        yield (
+            f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
+            f"{steps}; set it to 0 or to at least as many"
+        )
+
+
+def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
+    """Yields what is wrong with how `eval` samples, a line each."""
+    evaluation, diffusion = config.eval, config.diffusion
+    yield from grid_problem(config, "eval")
+    start = evaluation.start_sigma
+    if start and not diffusion.sigma_min < start <= diffusion.sigma_max:
+        yield (
+            f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
+            f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
+            "or to 0 to start from pure noise"
+        )
+    if not evaluation.eta <= 1:
+        yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
+    for option in ("churn", "eta"):
+        using = users(option, evaluation)
+        if evaluation[option] and evaluation.sampler not in using:
+            yield (
+                f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
+                f"use; set it to 0, or eval.sampler to {' or '.join(map(repr, using))}"
+            )
 
 
 def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> np.ndarray:

@@ -9,10 +9,7 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import guided_denoiser, scores, solvers, weights
-
-# Sections of the config that say how to train; their common fields have common bounds.
-TRAININGS = ("train", "refine")
+from ssimbad_jax.stages import guided_denoiser, scores, solvers, training_checks, weights
 
 CHOICES = {
     "data.warp": warp.KINDS,
@@ -55,7 +52,7 @@ AT_LEAST = {
     "refine.denoising_share": 0,
     **{
         f"{section}.{name}": least
-        for section in TRAININGS
+        for section in training_checks.SECTIONS
         for name, least in {
             "steps": 0,
             "epochs": 0,
@@ -97,7 +94,7 @@ POSITIVE = (
     "eval.guidance.sigma_max",
     *(
         f"{section}.{name}"
-        for section in TRAININGS
+        for section in training_checks.SECTIONS
         for name in ("learning_rate", "clip_norm", "ema_half_life")
     ),
 )
@@ -122,12 +119,10 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_single_fields(config),
         *_model(config),
         *_diffusion(config),
-        *sampling_problems(config),
-        *_batches(config, num_devices, num_processes),
-        *_lengths(config),
-        *_refinement(config),
-        *_metrics(config),
+        *solvers.problems(config),
         *guided_denoiser.problems(config),
+        *training_checks.problems(config, num_devices, num_processes),
+        *_evaluation(config, num_devices, num_processes),
     ]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
@@ -158,7 +153,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     problems = [
         *_model(config),
         *_diffusion(config),
-        *sampling_problems(config),
+        *solvers.problems(config),
         *guided_denoiser.problems(config),
     ]
     if problems:
@@ -241,50 +236,9 @@ def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
         )
 
 
-def _grid(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
-    steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
-    if 0 < grid_steps < steps:
-        yield (
-            f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
-            f"{steps}; set it to 0 or to at least as many"
-        )
-
-
-def sampling_problems(config: ml_collections.ConfigDict) -> Iterator[str]:
-    """Yields what is wrong with how `eval` samples, a line each."""
-    evaluation, diffusion = config.eval, config.diffusion
-    yield from _grid(config, "eval")
-    start = evaluation.start_sigma
-    if start and not diffusion.sigma_min < start <= diffusion.sigma_max:
-        yield (
-            f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
-            f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
-            "or to 0 to start from pure noise"
-        )
-    if not evaluation.eta <= 1:
-        yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
-    for option in ("churn", "eta"):
-        users = solvers.users(option, evaluation)
-        if evaluation[option] and evaluation.sampler not in users:
-            yield (
-                f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
-                f"use; set it to 0, or eval.sampler to {' or '.join(map(repr, users))}"
-            )
-
-
-def _batches(
+def _evaluation(
     config: ml_collections.ConfigDict, num_devices: int, num_processes: int
 ) -> Iterator[str]:
-    for section in TRAININGS:
-        size, accumulate = config[section].batch_size, config[section].accumulate
-        # Refinement has small batches, and makes do with the devices of one host that divide them.
-        devices = num_devices if section == "train" or num_processes > 1 else 1
-        if size > 0 and accumulate > 0 and size % (accumulate * devices):
-            yield (
-                f"{section}.batch_size is {size}, not divisible by {devices} device(s) times "
-                f"{section}.accumulate = {accumulate}; set it to a multiple of "
-                f"{accumulate * devices}"
-            )
     if config.eval.batch_size % num_devices:
         yield (
             f"eval.batch_size is {config.eval.batch_size}, not divisible by {num_devices} "
@@ -292,55 +246,11 @@ def _batches(
         )
     if num_devices % num_processes:
         yield f"{num_devices} devices do not divide among {num_processes} processes"
-
-
-def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
-    for name in TRAININGS:
-        section = config[name]
-        if section.steps == 0 and section.epochs == 0:
-            yield f"{name}.steps and {name}.epochs are both 0; set one of them"
-        if section.final_learning_rate > section.learning_rate:
-            yield (
-                f"{name}.final_learning_rate is {section.final_learning_rate}, above "
-                f"{name}.learning_rate = {section.learning_rate}; lower it"
-            )
-        if section.steps and section.warmup_steps >= section.steps:
-            yield (
-                f"{name}.warmup_steps is {section.warmup_steps}, not less than {name}.steps = "
-                f"{section.steps}; lower it, or set it to -1 for one epoch"
-            )
     if config.data.image_size > config.data.condition_size:
         yield (
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
             f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
         )
-
-
-def _refinement(config: ml_collections.ConfigDict) -> Iterator[str]:
-    refine = config.refine
-    yield from _grid(config, "refine")
-    most_gradient = refine.gradient_steps or refine.sampler_steps
-    for name, most in {
-        "min_sampler_steps": refine.sampler_steps,
-        "gradient_steps": refine.sampler_steps,
-        "min_gradient_steps": most_gradient,
-    }.items():
-        if refine[name] > most:
-            yield f"refine.{name} is {refine[name]}; set it to {most} or less"
-    if refine.denoising_share >= 1:
-        yield (
-            f"refine.denoising_share is {refine.denoising_share}; set it below 1, where nothing "
-            "would be refined"
-        )
-    weights_of = refine.losses.to_dict()
-    if min(weights_of.values()) < 0 or not 0 < sum(weights_of.values()) < float("inf"):
-        yield (
-            f"refine.losses are {weights_of}; give them weights of 0 or more, at least one of "
-            "them positive"
-        )
-
-
-def _metrics(config: ml_collections.ConfigDict) -> Iterator[str]:
     metrics = tuple(config.eval.metrics)
     for name in metrics:
         if name not in scores.METRICS:
