@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from ssimbad_jax.data import conditions
-from ssimbad_jax.stages import components, run, train
+from ssimbad_jax.stages import components, pictures, run, train
 from ssimbad_jax.training import loop, metric_log, sharding
 from tests import tiny_run
 
@@ -53,7 +53,7 @@ def test_picture_grids_have_a_row_for_each_held_out_picture(finished_run):
     with PIL.Image.open(finished_run.workdir / "samples" / "00000024.png") as grid:
         cell = 128
         assert grid.width == 4 * cell  # sketch, reference, result, target
-        assert (grid.height - train.pictures.TITLE_HEIGHT) == 4 * cell
+        assert (grid.height - pictures.TITLE_HEIGHT) == 4 * cell
 
 
 def test_a_finished_training_says_so_and_changes_nothing(finished_run, capsys):
