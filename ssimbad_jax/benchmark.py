@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
-from absl import app, flags
+from absl import app, flags, logging
 from jax.sharding import Mesh
 
 from configs import edm_ssimbad
@@ -259,6 +259,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the benchmark that the first argument names."""
     if len(argv) != 2 or argv[1] not in BENCHMARKS:
         raise app.UsageError(f"name one benchmark: {', '.join(BENCHMARKS)}")
+    logging.set_verbosity(logging.ERROR)
     benchmark = BENCHMARKS[argv[1]]
     if benchmark in _NEED_PICTURES and not _PICTURES.value:
         raise app.UsageError("--pictures=DIR is needed: a folder of pictures")
