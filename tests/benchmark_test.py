@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import PIL.Image
 import pytest
+from absl.testing import flagsaver
 
 from ssimbad_jax import benchmark
 from ssimbad_jax.training import sharding
+from tests import tiny_run
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -52,3 +54,18 @@ def test_unknown_benchmarks_are_refused():
     result = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "name one benchmark: calibration" in result.stderr + result.stdout
+
+
+def test_memory_of_refinement_is_told_for_few_and_many_steps(tmp_path, monkeypatch, capsys):
+    tiny = tiny_run.make_config(tmp_path)
+    monkeypatch.setattr(benchmark.edm_ssimbad, "get_config", lambda: tiny)
+    with flagsaver.flagsaver(dtype="bfloat16"):
+        benchmark.refinement_memory(None)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:3]] == [
+        "batch 8, 5 steps, bfloat16",
+        "batch 8, 50 steps, bfloat16",
+        "batch 2, 50 steps, bfloat16",
+    ]
+    batches = [int(line.rsplit("batch ", 1)[1]) for line in lines[-3:]]
+    assert 0 < batches[0] < batches[1] < batches[2]

@@ -101,7 +101,7 @@ def test_bfloat16_and_a_tabulated_scale_train_and_score(prepared_dir, tmp_path):
         train__accumulate=1,
         train__steps=4,
     )
-    run.run(config, tmp_path, list(run.STAGES))
+    run.run(config, tmp_path, run.default_stages(config))
     state, _ = tiny_run.restore(config, tmp_path, 4)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -187,8 +187,10 @@ def calibration_pictures(config: ml_collections.ConfigDict) -> tuple[np.ndarray,
 
 
 def save_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes the config of a run, for whoever uses its weights."""
-    (workdir / CONFIG).write_text(json.dumps(as_json(config), indent=2))
+    """Writes the config of a run, for whoever uses its weights; an equal file stays untouched."""
+    path, text = workdir / CONFIG, json.dumps(as_json(config), indent=2)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
 
 
 def paper_config() -> ml_collections.ConfigDict | None:
