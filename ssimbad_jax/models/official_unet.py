@@ -1,7 +1,7 @@
-"""Official PyTorch weights -> Flax parameters.
+"""Official PyTorch weights <-> Flax parameters.
 
 The official U-Net numbers its blocks along one list; ours are named by level. This module
-holds the map between the two and the change of layout (OIHW -> HWIO), nothing else.
+holds the map between the two and the change of layout (OIHW <-> HWIO), nothing else.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +54,23 @@ def unet_params(state_dict: Mapping[str, np.ndarray], unet: unet_lib.UNet) -> di
     return traverse_util.unflatten_dict(flat)
 
 
+def official_arrays(params: Mapping[str, Any], unet: unet_lib.UNet) -> dict[str, np.ndarray]:
+    """Converts parameters to the official U-Net's names and layout; undoes `unet_params`.
+
+    Args:
+        params: of `unet`, the tree that `unet.apply` takes.
+        unet: their module.
+
+    Returns:
+        Arrays by the official names, contiguous, convolutions being OIHW.
+    """
+    flat = traverse_util.flatten_dict(dict(params))
+    return {
+        name: np.ascontiguousarray(_to_official_layout(path, np.asarray(flat[path])))
+        for path, name in official_name_of_path(unet).items()
+    }
+
+
 def official_name_of_path(unet: unet_lib.UNet) -> dict[_Path, str]:
     """Returns the official name of every parameter of `unet`, by its path in the tree."""
     return {path: name for name, path in _official_names(unet)}
@@ -84,6 +101,14 @@ def _to_flax_layout(name: str, value: np.ndarray) -> np.ndarray:
             "or check that the weights are of the official network."
         )
     return layouts[value.ndim](value)
+
+
+def _to_official_layout(path: _Path, value: np.ndarray) -> np.ndarray:
+    if value.ndim == 4:
+        return value.transpose(3, 2, 0, 1)
+    if value.ndim == 2:
+        return value.T[..., None] if "qkv" in path else value.T
+    return value
 
 
 def _official_names(unet: unet_lib.UNet) -> Iterator[tuple[str, _Path]]:

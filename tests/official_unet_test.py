@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from ssimbad_jax import torch_import
+from ssimbad_jax.models import official_unet
 from ssimbad_jax.models import unet as unet_lib
 from tests import golden_network
 
@@ -52,7 +52,7 @@ def weights():
         path: generator.normal(size=shape).astype(np.float32)
         for path, shape in _shapes(unet).items()
     }
-    names = torch_import.official_name_of_path(unet)
+    names = official_unet.official_name_of_path(unet)
     official = {names[path]: _official(names[path], value) for path, value in params.items()}
     return unet, params, official
 
@@ -60,7 +60,7 @@ def weights():
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_every_parameter_returns(sizes):
     unet = _unet(**sizes)
-    names = torch_import.official_name_of_path(unet)
+    names = official_unet.official_name_of_path(unet)
     params = {
         path: np.random.default_rng(number).normal(size=shape).astype(np.float32)
         for number, (path, shape) in enumerate(_shapes(unet).items())
@@ -68,7 +68,7 @@ def test_every_parameter_returns(sizes):
     assert names.keys() == params.keys()
     assert len(set(names.values())) == len(names)
     official = {names[path]: _official(names[path], value) for path, value in params.items()}
-    returned = traverse_util.flatten_dict(torch_import.unet_params(official, unet))
+    returned = traverse_util.flatten_dict(official_unet.unet_params(official, unet))
     assert returned.keys() == params.keys()
     for path, value in params.items():
         np.testing.assert_array_equal(returned[path], value)
@@ -79,7 +79,7 @@ def test_every_parameter_returns(sizes):
 def test_names_and_shapes_are_the_official_ones(golden, name):
     description = json.loads((golden / f"{name}.json").read_text())
     unet = golden_network.described_unet(description)
-    names = torch_import.official_name_of_path(unet)
+    names = official_unet.official_name_of_path(unet)
     shapes = {
         names[path]: list(_official(names[path], np.empty(shape)).shape)
         for path, shape in _shapes(unet).items()
@@ -90,7 +90,7 @@ def test_names_and_shapes_are_the_official_ones(golden, name):
 def test_other_float_types_become_float32(weights):
     unet, _, official = weights
     halves = {name: value.astype(np.float64) for name, value in official.items()}
-    params = torch_import.unet_params(halves, unet)
+    params = official_unet.unet_params(halves, unet)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
 
 
@@ -100,7 +100,7 @@ def test_missing_and_unexpected_entries_are_named(weights):
     del changed["output.2.bias"]
     changed["encoder_block.77.conv1.0.weight"] = np.zeros(3)
     with pytest.raises(ValueError, match="1 missing") as refusal:
-        torch_import.unet_params(changed, unet)
+        official_unet.unet_params(changed, unet)
     message = str(refusal.value)
     assert "output.2.bias" in message and "encoder_block.77.conv1.0.weight" in message
     assert "num_res_blocks" in message
@@ -110,7 +110,7 @@ def test_prefixed_names_are_explained(weights):
     unet, _, official = weights
     prefixed = {f"denoise_fn.{name}": value for name, value in official.items()}
     with pytest.raises(ValueError, match=r"strip any prefix such as 'denoise_fn\.'"):
-        torch_import.unet_params(prefixed, unet)
+        official_unet.unet_params(prefixed, unet)
 
 
 @pytest.mark.parametrize("name", ["input.0.weight", "time_embedding.0.weight", "output.0.bias"])
@@ -118,14 +118,14 @@ def test_misshaped_entries_are_named(weights, name):
     unet, _, official = weights
     shape = (official[name].shape[0] + 1, *official[name].shape[1:])
     with pytest.raises(ValueError, match="which gives") as refusal:
-        torch_import.unet_params({**official, name: np.zeros(shape)}, unet)
+        official_unet.unet_params({**official, name: np.zeros(shape)}, unet)
     assert name in str(refusal.value) and str(shape) in str(refusal.value)
 
 
 def test_weights_of_another_network_are_refused(weights):
     _, _, official = weights
     with pytest.raises(ValueError, match="missing"):
-        torch_import.unet_params(official, _unet(**SIZES[2]))
+        official_unet.unet_params(official, _unet(**SIZES[2]))
     wider = unet_lib.UNet(base_channels=32, num_groups=4, **SIZES[0])
     with pytest.raises(ValueError, match="sizes the weights were trained with"):
-        torch_import.unet_params(official, wider)
+        official_unet.unet_params(official, wider)
