@@ -21,7 +21,6 @@ _LEVELS = {
     "training": 1,
     "data": 1,
     "metrics": 1,
-    "torch_import": 1,
     "diffusion": 0,
     "models": 0,
 }

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ssimbad_jax.models import official_unet
 from ssimbad_jax.diffusion import denoiser, sigma_scale
+from ssimbad_jax.models import official_unet
 from ssimbad_jax.models import unet as unet_lib
 
 

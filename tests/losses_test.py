@@ -7,8 +7,8 @@ import optax
 import pytest
 from flax import traverse_util
 
-from ssimbad_jax.models import official_unet
 from ssimbad_jax.diffusion import denoiser, losses
+from ssimbad_jax.models import official_unet
 from tests import golden_network
 
 

@@ -82,9 +82,7 @@ def sizes(arrays: Mapping[str, np.ndarray]) -> Sizes:
     if not num_res_blocks:
         raise ValueError("entries are missing, such as those of encoder_block.0")
     last_of_levels = range(num_res_blocks - 1, max(numbers) + 1, num_res_blocks + 1)
-    widths = [
-        _shape(arrays, f"encoder_block.{n}.conv2.3.weight", 4)[0] for n in last_of_levels
-    ]
+    widths = [_shape(arrays, f"encoder_block.{n}.conv2.3.weight", 4)[0] for n in last_of_levels]
     if any(width % base_channels for width in widths):
         raise ValueError(f"its levels have {widths} channels, no multiples of {base_channels}")
     return Sizes(

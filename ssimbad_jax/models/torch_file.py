@@ -74,9 +74,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     return _dictionary(path, content)
 
 
-def read_checkpoint(
-    path: pathlib.Path, choose: Callable[[list[str]], Iterable[str]]
-) -> Checkpoint:
+def read_checkpoint(path: pathlib.Path, choose: Callable[[list[str]], Iterable[str]]) -> Checkpoint:
     """Reads tensors and plain values of a checkpoint that may hold objects of any class.
 
     Objects stay inert: nothing of them is constructed or called.
@@ -149,9 +147,7 @@ def _read_zip(archive: zipfile.ZipFile, stub_unknown: bool) -> Any:
     return torch_pickle.load(content, get_storage, stub_unknown)[0]
 
 
-def _read_entry(
-    archive: zipfile.ZipFile, name: str, size: int, may_be_less: bool = False
-) -> bytes:
+def _read_entry(archive: zipfile.ZipFile, name: str, size: int, may_be_less: bool = False) -> bytes:
     entry = archive.getinfo(name)
     # torch.save never compresses, and only what is compressed can be larger than the file.
     if entry.compress_type != zipfile.ZIP_STORED:

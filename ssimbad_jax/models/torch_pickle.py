@@ -18,7 +18,7 @@ import numpy as np
 MAX_BYTES = 16 << 20
 _MAX_STUB_CLASSES = 1000
 
-_DTYPES = {
+_DTYPES: Mapping[str, np.dtype] = {
     "DoubleStorage": np.dtype("<f8"),
     "FloatStorage": np.dtype("<f4"),
     "HalfStorage": np.dtype("<f2"),
@@ -35,6 +35,7 @@ class _Unchangeable:
     """What a pickle may use and not alter."""
 
     def __setstate__(self, state: Any) -> None:
+        """Refuses."""
         raise pickle.UnpicklingError("it changes a part of a tensor")
 
 
@@ -116,9 +117,11 @@ class Stub:
         """Ignores what the class would be called with."""
 
     def __setstate__(self, state: Any) -> None:
+        """Keeps the state."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        """Keeps an item of a dictionary in the state."""
         if not isinstance(self.state, dict):
             self.state = {}
         self.state[key] = value
@@ -161,7 +164,7 @@ def _checked_length(content: bytes) -> int:
     """Returns the length of the pickle, whose operations are looked at before any is done."""
     for operation, argument, position in pickletools.genops(content[:MAX_BYTES]):
         # The unpickler allocates as many places as the largest index says.
-        if operation.name.endswith("PUT") and argument > len(content):
+        if operation.name.endswith("PUT") and int(argument or 0) > len(content):
             raise ValueError(f"its list of objects would have {argument} places")
         if operation.name == "STOP" and position is not None:
             return position + 1

@@ -1,0 +1,66 @@
+"""Official PyTorch weights become a run that evaluate, refine, report and colorize take.
+
+    python -m ssimbad_jax.torch_import --from=model.ckpt --out=runs/imported
+
+The file is a checkpoint of SSIMBaD (Lightning), a `.pth` of AnimeDiffusion, or safetensors such as
+`torch_export` writes. It is read without PyTorch, and nothing in it is executed. Sizes of the
+network, noise levels and solver follow from the file; what it does not tell has the official value.
+Any field can be set: `--config.model.num_heads=8`.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from ssimbad_jax.stages import components, failures, import_weights, official_config
+
+_SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Workdir to make.", required=True)
+_METHOD = flags.DEFINE_enum(
+    "method", "auto", ["auto", *official_config.METHODS], "What the weights were trained with."
+)
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", "auto", import_weights.KINDS, "Whether they are refined; auto: as the file says."
+)
+_PREFIX = flags.DEFINE_string(
+    "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
+)
+# Only its overridden fields are used: the values that stay are those that the file tells.
+config_flags.DEFINE_config_dict(
+    "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
+)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the flags; unknown fields of the config end the program with one line."""
+    try:
+        remaining = app.parse_flags_with_usage(list(argv))
+    except (AttributeError, KeyError) as error:
+        reason = str(error.args[0]).splitlines()[0]
+        sys.exit(f"error: --config: {reason}; see configs/edm_ssimbad.py")
+    if len(remaining) > 1:
+        sys.exit(f"error: unexpected argument {remaining[1]!r}; flags start with --")
+    return remaining
+
+
+def main(argv: Sequence[str]) -> None:
+    """Makes the run."""
+    del argv
+    logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    with failures.in_one_line():
+        import_weights.import_weights(
+            pathlib.Path(_SOURCE.value).expanduser(),
+            pathlib.Path(_OUT.value).expanduser(),
+            overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+            method=_METHOD.value,
+            kind=_WEIGHTS.value,
+            prefix=_PREFIX.value,
+        )
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)
