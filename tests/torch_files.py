@@ -128,6 +128,20 @@ def write_checkpoint(path, content):
             archive.writestr(f"{path.stem}/data/{number}", array.tobytes())
 
 
+def replace_entry(path, name, content, compression=zipfile.ZIP_STORED):
+    """Writes a zip again with another content of one entry."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, kept in entries.items():
+            is_other = entry == name
+            archive.writestr(
+                entry,
+                content if is_other else kept,
+                compression if is_other else zipfile.ZIP_STORED,
+            )
+
+
 def lightning(state_dict, hyper_parameters, **more):
     """The content of a checkpoint of Lightning; arrays of its optimiser, callback, options."""
     moments = {"step": np.array(3, np.float32), "exp_avg": np.zeros(5, np.float32)}

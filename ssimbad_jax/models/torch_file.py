@@ -18,7 +18,12 @@ import numpy as np
 from ssimbad_jax.models import torch_pickle
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-_ZIP_BEGINS = b"PK\x03\x04"
+# What a download often leaves instead of weights, by how it begins.
+_OTHER_FILES = {
+    (b"pk\x03\x04",): "it is cut off; get the file again",
+    (b"<!doctype", b"<html", b"<head"): "it is a web page; get the file from the page's own link",
+    (b"version https://git-lfs",): "it is a pointer of Git LFS; get the file by git lfs pull",
+}
 # Nested deeper, or named longer, is no weight.
 _MAX_DEPTH = 8
 _MAX_NAME = 200
@@ -161,10 +166,9 @@ def _read_chain(file: Any, file_size: int, stub_unknown: bool) -> Any:
     begin = file.read(512)
     if not begin:
         raise ValueError("it is empty")
-    if begin.startswith(_ZIP_BEGINS):
-        raise ValueError("it is cut off; get the file again")
-    if begin.lstrip().lower().startswith((b"<!doctype", b"<html", b"<head")):
-        raise ValueError("it is a web page; get the file from the page's own link")
+    for beginnings, reason in _OTHER_FILES.items():
+        if begin.lstrip().lower().startswith(beginnings):
+            raise ValueError(reason)
     file.seek(0)
     places: dict[str, int] = {}
     storages: dict[str, torch_pickle.Storage] = {}
