@@ -129,3 +129,15 @@ def test_weights_of_another_network_are_refused(weights):
     wider = unet_lib.UNet(base_channels=32, num_groups=4, **SIZES[0])
     with pytest.raises(ValueError, match="sizes the weights were trained with"):
         official_unet.unet_params(official, wider)
+
+
+@pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
+def test_official_weights_return_to_what_they_were(golden, name):
+    description = json.loads((golden / f"{name}.json").read_text())
+    unet = golden_network.described_unet(description)
+    official = golden_network.defined_weights(description["params"])
+    back = official_unet.official_arrays(official_unet.unet_params(official, unet), unet)
+    assert back.keys() == official.keys()
+    for name, value in official.items():
+        np.testing.assert_array_equal(back[name], value)
+        assert back[name].flags.c_contiguous
