@@ -55,7 +55,7 @@ def test_missing_entries_are_named():
         with pytest.raises(ValueError, match=rf"the entry '{name}' is missing"):
             official_sizes.sizes({n: a for n, a in arrays.items() if n != name})
     without_first = {n: a for n, a in arrays.items() if not n.startswith("encoder_block.0.")}
-    with pytest.raises(ValueError, match="missing, such as those of encoder_block.0"):
+    with pytest.raises(ValueError, match=r"missing, such as .*encoder_block\.0"):
         official_sizes.sizes(without_first)
 
 

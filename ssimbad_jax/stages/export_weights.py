@@ -36,11 +36,17 @@ def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto")
     Raises:
         FileNotFoundError: there is no such run, or it has no checkpoint.
         FileExistsError: there is a file already.
-        ValueError: the run's config is damaged, or does not fit its checkpoint.
+        ValueError: the run's config is damaged, does not fit its checkpoint, or its network is not
+            the official one.
     """
     if out.exists():
         raise FileExistsError(f"--out={out} exists already; name a new file")
     config = run.load_config(workdir)
+    if config.model.name != "unet":
+        raise ValueError(
+            f"{workdir} has the network {config.model.name!r} (model.name), which the official "
+            "code lacks; export a run of 'unet'"
+        )
     config.eval.weights = kind
     used = weights.load(config, workdir, sharding.data_mesh(jax.devices()[:1]))
     arrays = official_unet.official_arrays(used.params, components.unet(config))

@@ -116,7 +116,7 @@ def _config(
             found, reason = method, f"--method={method}"
         config = official_config.config_of(file, found, overrides)
     validation.check_model(config)
-    components.noise_schedule(config, folder)  # a calibration that is missing or damaged
+    official_config.check(file, components.noise_schedule(config, folder))
     return config, reason
 
 

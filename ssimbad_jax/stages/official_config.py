@@ -1,13 +1,13 @@
 """The config of official weights: what their file tells, and the official values for the rest."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 import numpy as np
 
-from ssimbad_jax.diffusion import schedule, sigma_scale
+from ssimbad_jax.diffusion import schedule
 from ssimbad_jax.models import official_sizes
 from ssimbad_jax.stages import official_file
 
@@ -26,6 +26,8 @@ _OPTIONS = {
 _WHOLE = ("data.image_size", "model.num_heads")
 _SOLVER_STEPS = 50  # K of the paper's refinement
 _TOLERANCE = 0.01  # of noise levels, relative; those of another scale are off by far more
+_SMALLEST_KNOWN = 0.05  # noise level that gammas in float32 tell to that tolerance
+_LEVELS, _BETA_FIRST = 1000, 1e-6  # of AnimeDiffusion; with other numbers of levels betas scale
 
 
 def method_of(file: official_file.OfficialFile) -> tuple[str, str]:
@@ -54,13 +56,35 @@ def config_of(
         overrides: values that the user gives, by the full names of fields.
 
     Raises:
-        ValueError: the file contradicts the method.
+        ValueError: the file holds no such network, or noise levels that are none.
     """
     config = _base_config(METHODS[method])
     config.update_from_flattened_dict(_fields(file, method) | dict(overrides))
     config.data.condition_size = max(config.data.condition_size, config.data.image_size)
-    _check_noise_levels(file, config, method)
     return config
+
+
+def check(file: official_file.OfficialFile, noise_schedule: schedule.Schedule) -> None:
+    """Compares the noise levels that the run will have with those that the file keeps.
+
+    Raises:
+        ValueError: they differ.
+    """
+    fits = True
+    if file.noise_levels is not None:
+        fits = _fits(file.noise_levels, noise_schedule)
+    if file.gammas is not None:
+        levels = np.sqrt(1.0 / file.gammas[:0:-1].astype(np.float64) - 1.0)
+        # Near the image gamma is 1 but for what float32 rounds away.
+        expected = noise_schedule.sigma_grid(len(levels))[:-1]
+        is_known = expected > _SMALLEST_KNOWN
+        fits = bool(np.allclose(levels[is_known], expected[is_known], rtol=_TOLERANCE))
+    if not fits:
+        raise ValueError(
+            f"its noise levels are not those that this run would have, from "
+            f"{noise_schedule.sigma_max:.4g} to {noise_schedule.sigma_min:.4g}; correct that with "
+            "--method or --config, such as --config.calibrate.c=0.3"
+        )
 
 
 def _base_config(name: str) -> ml_collections.ConfigDict:
@@ -80,6 +104,8 @@ def _fields(file: official_file.OfficialFile, method: str) -> dict[str, Any]:
     fields: dict[str, Any] = {f"model.{k}": v for k, v in sizes._asdict().items()}
     if file.noise_levels is not None:
         fields |= _fields_of_noise_levels(file.noise_levels, method)
+    if file.gammas is not None and method == "anime_diffusion":
+        fields |= _fields_of_gammas(file.gammas)
     for option, field in _OPTIONS.items():
         value = file.settings.get(option)
         if isinstance(value, int | float) and 0 < value < float("inf"):
@@ -118,6 +144,17 @@ def _fields_of_noise_levels(levels: np.ndarray, method: str) -> dict[str, Any]:
     return fields
 
 
+def _fields_of_gammas(gammas: np.ndarray) -> dict[str, Any]:
+    """Returns the linear betas whose cumulative products these are; the first is too near 0."""
+    if gammas.ndim != 1 or len(gammas) < 3 or not 0 < gammas[-1] < gammas[-2] <= gammas[0] <= 1:
+        raise ValueError(f"its gammas, {gammas.shape} numbers, do not fall from 1 towards 0")
+    return {
+        "diffusion.num_levels": len(gammas),
+        "diffusion.beta_first": _BETA_FIRST * _LEVELS / len(gammas),
+        "diffusion.beta_last": _rounded(1.0 - float(gammas[-1]) / float(gammas[-2])),
+    }
+
+
 def _range(levels: np.ndarray) -> tuple[float, float]:
     if levels.ndim != 1 or len(levels) < 3 or not levels[0] > levels[-2] > 0:
         raise ValueError(f"its noise levels, {levels.shape} numbers, do not fall from high to low")
@@ -129,39 +166,6 @@ def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _check_noise_levels(
-    file: official_file.OfficialFile, config: ml_collections.ConfigDict, method: str
-) -> None:
-    """Compares the noise levels that the run will have with those in the file."""
-    if file.noise_levels is None or method not in _SCHEDULES:
-        return
-    if not _fits(file.noise_levels, _SCHEDULES[method](config)):
-        diffusion = config.diffusion
-        scale = f", c = {config.calibrate.c:g}" if method == "ssimbad" else ""
-        raise ValueError(
-            f"its noise levels are not those of {method} from {diffusion.sigma_max:g} to "
-            f"{diffusion.sigma_min:g}{scale}; correct that with --method or --config, such as "
-            "--config.calibrate.c=0.3"
-        )
-
-
 def _fits(levels: np.ndarray, noise_schedule: schedule.Schedule) -> bool:
     expected = noise_schedule.sigma_grid(len(levels) - 1)
     return bool(np.allclose(levels, expected, rtol=_TOLERANCE, atol=0.0))
-
-
-def _ssimbad(config: ml_collections.ConfigDict) -> schedule.Schedule:
-    diffusion = config.diffusion
-    return schedule.ssimbad(
-        sigma_scale.rational(config.calibrate.c), diffusion.sigma_min, diffusion.sigma_max
-    )
-
-
-def _edm(config: ml_collections.ConfigDict) -> schedule.Schedule:
-    return schedule.edm(config.diffusion.sigma_min, config.diffusion.sigma_max)
-
-
-_SCHEDULES: Mapping[str, Callable[[ml_collections.ConfigDict], schedule.Schedule]] = {
-    "ssimbad": _ssimbad,
-    "edm": _edm,
-}
