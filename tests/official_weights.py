@@ -50,9 +50,9 @@ def write_pretrained(path, weights, levels=None, **options):
     torch_files.write_checkpoint(path, torch_files.lightning(state, settings))
 
 
-def write_refined(path, weights, **options):
+def write_refined(path, weights, levels=None, **options):
     """A checkpoint of the official refinement: its loss holds the network again, and LPIPS."""
-    state = lightning_state(weights)
+    state = lightning_state(weights, levels)
     repeated = {f"loss_fn.{name}": array for name, array in state.items()}
     lpips = {"loss_fn.lpips_loss.net.slice1.0.weight": np.ones((2, 3, 3, 3), np.float32)}
     settings = OPTIONS | {"finetuning_inference_time_step": 9, "strategy": "lpips-vgg"} | options
