@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import safetensors
+import safetensors.numpy
 
 from ssimbad_jax.models import official_unet
 from ssimbad_jax.stages import components, export_weights, import_weights, run, weights
@@ -61,13 +61,25 @@ def test_import_undoes_export(finished_run, imported):
     assert json.loads((imported / "imported.json").read_text())["step"] == tiny_run.STEPS
 
 
-def test_a_scale_of_a_calibration_goes_along(finished_run, tmp_path):
-    workdir = shutil.copytree(finished_run.workdir, tmp_path / "run")
-    config = json.loads((workdir / "config.json").read_text())
+def test_a_scale_of_a_calibration_goes_along(finished_run, exported, tmp_path):
+    """There and back: the second file is made of a run with the first file's calibration."""
+    with safetensors.safe_open(exported, framework="np") as file:
+        arrays, metadata = {n: file.get_tensor(n) for n in file.keys()}, file.metadata()
+    config = json.loads(metadata["config"])
     config["calibrate"]["scale"] = "table"
-    (workdir / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=r"calibrate.scale was 'rational' and is 'table'"):
-        export_weights.export_weights(workdir, tmp_path / "model.safetensors")
+    calibration = (finished_run.workdir / "calibration.json").read_text()
+    metadata |= {"config": json.dumps(config), "calibration": calibration}
+    safetensors.numpy.save_file(arrays, tmp_path / "first.safetensors", metadata)
+    import_weights.import_weights(tmp_path / "first.safetensors", tmp_path / "run")
+    export_weights.export_weights(tmp_path / "run", tmp_path / "second.safetensors")
+    with safetensors.safe_open(tmp_path / "second.safetensors", framework="np") as file:
+        assert json.loads(file.metadata()["calibration"]) == json.loads(calibration)
+    loaded = run.load_config(tmp_path / "run")
+    grids = [
+        components.noise_schedule(loaded, workdir).sigma_grid(9)
+        for workdir in (tmp_path / "run", finished_run.workdir)
+    ]
+    np.testing.assert_array_equal(*grids)
 
 
 def test_files_and_missing_runs_are_refused(finished_run, exported, tmp_path):

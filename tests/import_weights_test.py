@@ -105,7 +105,11 @@ def pretrained(official, tmp_path):
 def test_what_was_imported_is_kept(pretrained, tmp_path):
     import_weights.import_weights(pretrained, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "imported.json").read_text())
-    assert (record["file"], record["step"], record["weights"]) == ("model.ckpt", 148_500, "pretrain")
+    assert (record["file"], record["step"], record["weights"]) == (
+        "model.ckpt",
+        148_500,
+        "pretrain",
+    )
     assert record["settings"]["gpus"] == [0, 1] and len(record["sha256"]) == 64
 
 
@@ -171,5 +175,5 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(official, name, tmp_pat
 
 def test_a_method_that_the_file_contradicts_is_refused(pretrained, tmp_path):
     for method in ("edm", "anime_diffusion"):
-        with pytest.raises(ValueError, match="model.ckpt cannot be imported: .*noise"):
+        with pytest.raises(ValueError, match=r"model.ckpt cannot be imported: .*noise"):
             import_weights.import_weights(pretrained, tmp_path / "run", method=method)
