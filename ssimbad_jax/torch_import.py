@@ -9,6 +9,7 @@ Any field can be set: `--config.model.num_heads=8`.
 """
 
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -16,12 +17,12 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ssimbad_jax.stages import components, failures, import_weights, official_config
+from ssimbad_jax.stages import components, failures, import_weights
 
 _SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Workdir to make.", required=True)
 _METHOD = flags.DEFINE_enum(
-    "method", "auto", ["auto", *official_config.METHODS], "What the weights were trained with."
+    "method", "auto", ["auto", *import_weights.METHODS], "What the weights were trained with."
 )
 _WEIGHTS = flags.DEFINE_enum(
     "weights", "auto", import_weights.KINDS, "Whether they are refined; auto: as the file says."
@@ -29,19 +30,22 @@ _WEIGHTS = flags.DEFINE_enum(
 _PREFIX = flags.DEFINE_string(
     "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
 )
-# Only its overridden fields are used: the values that stay are those that the file tells.
-config_flags.DEFINE_config_dict(
-    "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
-)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the flags; unknown fields of the config end the program with one line."""
     try:
+        # Only its overridden fields are used: the values that stay are those that the file tells.
+        # Defined here, since ml_collections looks at the command line at once.
+        config_flags.DEFINE_config_dict(
+            "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
+        )
         remaining = app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError) as error:
-        reason = str(error.args[0]).splitlines()[0]
-        sys.exit(f"error: --config: {reason}; see configs/edm_ssimbad.py")
+        unknown = re.findall(r"\w+", str(error.args[0]))[0]
+        similar = re.findall(r'Did you mean "(\w+)"', str(error.args[0]))
+        remedy = f"did you mean {similar[0]!r}?" if similar else "see configs/edm_ssimbad.py"
+        sys.exit(f"error: --config has no field {unknown!r}; {remedy}")
     if len(remaining) > 1:
         sys.exit(f"error: unexpected argument {remaining[1]!r}; flags start with --")
     return remaining

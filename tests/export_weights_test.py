@@ -82,6 +82,32 @@ def test_a_scale_of_a_calibration_goes_along(finished_run, exported, tmp_path):
     np.testing.assert_array_equal(*grids)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": "{"}, "the config in it cannot be used .*--method=ssimbad"),
+        ({"config": "[]"}, "the config in it cannot be used"),
+        ({"calibrate": {"scale": "table"}}, "no calibration, which calibrate.scale = 'table'"),
+        ({"model": {"name": "scft"}}, "model.name|cannot be used"),
+    ],
+    ids=str,
+)
+def test_metadata_that_make_no_run_are_refused(exported, change, message, tmp_path):
+    with safetensors.safe_open(exported, framework="np") as file:
+        arrays, metadata = {n: file.get_tensor(n) for n in file.keys()}, file.metadata()
+    config = json.loads(metadata["config"])
+    for section, fields in change.items():
+        if section == "config":
+            metadata["config"] = fields
+        else:
+            config[section] |= fields
+            metadata["config"] = json.dumps(config)
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors", metadata)
+    with pytest.raises(ValueError, match=message):
+        import_weights.import_weights(tmp_path / "model.safetensors", tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_files_and_missing_runs_are_refused(finished_run, exported, tmp_path):
     with pytest.raises(FileExistsError, match="exists already; name a new file"):
         export_weights.export_weights(finished_run.workdir, exported)

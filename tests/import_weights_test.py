@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssimbad_jax.diffusion import schedule
 from ssimbad_jax.stages import components, import_weights, run, solvers, validation, weights
 from ssimbad_jax.training import sharding
 from tests import golden_network, official_weights, torch_files
@@ -100,6 +101,15 @@ def test_imported_anime_diffusion_predicts_and_samples_as_the_official_one(
 def pretrained(official, tmp_path):
     official_weights.write_pretrained(tmp_path / "model.ckpt", official)
     return tmp_path / "model.ckpt"
+
+
+def test_weights_of_edm_become_a_run_of_edm(official, tmp_path):
+    levels = schedule.edm().sigma_grid(18).astype(np.float32)
+    state = official_weights.lightning_state(official, levels)
+    content = torch_files.lightning(state, {"rho": 7.0, "size": 16})
+    torch_files.write_checkpoint(tmp_path / "model.ckpt", content)
+    config = import_weights.import_weights(tmp_path / "model.ckpt", tmp_path / "run")
+    assert config.diffusion.schedule == "edm" and config.data.image_size == 16
 
 
 def test_what_was_imported_is_kept(pretrained, tmp_path):

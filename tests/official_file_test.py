@@ -1,5 +1,6 @@
 """What is read of official files, and what is refused."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -62,6 +63,17 @@ def test_safetensors(weights, tmp_path):
     file = official_file.read(tmp_path / "model.bin")
     assert_holds(file, weights)
     assert file.metadata == {"step": "7"}
+
+
+def test_half_floats_are_read_and_other_types_refused(weights, tmp_path):
+    path = tmp_path / "model.safetensors"
+    halves = {name: value.astype(jnp.bfloat16) for name, value in weights.items()}
+    safetensors.numpy.save_file(halves, path)
+    assert_holds(official_file.read(path), halves)
+    eighths = {name: value.astype(jnp.float8_e4m3fn) for name, value in weights.items()}
+    safetensors.numpy.save_file(eighths, path)
+    with pytest.raises(ValueError, match="no file of safetensors"):
+        official_file.read(path)
 
 
 def test_places_without_a_file_are_refused(tmp_path):

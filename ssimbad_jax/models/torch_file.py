@@ -43,7 +43,7 @@ _DAMAGE = (
     AttributeError,
     OverflowError,
     MemoryError,
-    RecursionError,
+    RuntimeError,  # an encrypted zip, and nesting too deep
     NotImplementedError,
 )
 
@@ -159,7 +159,10 @@ def _read_entry(archive: zipfile.ZipFile, name: str, size: int, may_be_less: boo
         raise ValueError(f"{name} is compressed")
     if entry.file_size > size or (entry.file_size < size and not may_be_less):
         raise ValueError(f"{name} has {entry.file_size} bytes instead of {size}")
-    return archive.read(entry)
+    try:
+        return archive.read(entry)
+    except OSError as error:  # a place before the file's beginning
+        raise ValueError(f"{name} cannot be read ({error})") from error
 
 
 def _read_chain(file: Any, file_size: int, stub_unknown: bool) -> Any:

@@ -60,7 +60,7 @@ def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto")
         metadata["calibration"] = (workdir / calibrate.RESULT).read_text(encoding="utf-8")
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f"{out.name}.part")
-    safetensors.numpy.save_file(arrays, unfinished, metadata)
+    unfinished.write_bytes(safetensors.numpy.save(arrays, metadata))
     os.replace(unfinished, out)
     count = sum(array.size for array in arrays.values())
     progress.say(

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from ssimbad_jax.diffusion import schedule
 from ssimbad_jax.models import official_unet
 from ssimbad_jax.stages import (
     calibrate,
@@ -33,6 +34,7 @@ from ssimbad_jax.training import checkpoint, optimizer, progress
 from ssimbad_jax.training import state as state_lib
 
 RESULT = "imported.json"
+METHODS = tuple(official_config.METHODS)
 KINDS = ("auto", *weights.FOLDERS)
 
 
@@ -115,9 +117,21 @@ def _config(
         if method != "auto":
             found, reason = method, f"--method={method}"
         config = official_config.config_of(file, found, overrides)
+    if config.model.name != "unet":
+        raise ValueError(f"model.name is {config.model.name!r}, and the weights are a 'unet'")
     validation.check_model(config)
-    official_config.check(file, components.noise_schedule(config, folder))
+    official_config.check(file, _noise_schedule(config, folder))
     return config, reason
+
+
+def _noise_schedule(config: ml_collections.ConfigDict, folder: pathlib.Path) -> schedule.Schedule:
+    try:
+        return components.noise_schedule(config, folder)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"it holds no calibration, which calibrate.scale = {config.calibrate.scale!r} needs; "
+            "set --config.calibrate.scale=rational and --config.calibrate.c"
+        ) from error
 
 
 def _exported_config(
@@ -127,7 +141,14 @@ def _exported_config(
     if metadata.get("calibration"):
         (folder / calibrate.RESULT).write_text(metadata["calibration"], encoding="utf-8")
     (folder / components.CONFIG).write_text(metadata["config"], encoding="utf-8")
-    return run.load_config(folder)
+    try:
+        return run.load_config(folder)
+    except validation.ConfigError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(
+            f"the config in it cannot be used ({reason}); make another with --method, such as "
+            f"--method={METHODS[0]}"
+        ) from error
 
 
 def _kind(file: official_file.OfficialFile, kind: str) -> str:

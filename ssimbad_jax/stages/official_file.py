@@ -78,7 +78,8 @@ def _read_safetensors(path: pathlib.Path, prefix: str | None) -> OfficialFile:
             chosen = _Chosen(list(file.keys()), prefix)
             tensors = {name: file.get_tensor(name) for name in chosen.names}
             metadata = file.metadata() or {}
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, TypeError, AttributeError) as error:
+        # The latter two for types of numbers that NumPy lacks.
         raise ValueError(f"it is no file of safetensors, or cut off ({error})") from error
     return chosen.take(tensors)._replace(metadata=metadata)
 
