@@ -8,6 +8,7 @@ fails is reported, and the others are made; the exit status is 1 then.
 """
 
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -52,23 +53,18 @@ def main(argv: Sequence[str]) -> None:
             changes=_CHANGES.value,
         )
         if _TABLE_ONLY.value:
-            tabulate.write(settings, out, _command())
+            tabulate.write(out)
             failed = []
         else:
-            failed = tabulate.make(settings, out, _command())
+            failed = tabulate.make(settings, out, command_of(sys.argv[1:]))
     progress.say(f"results: {out / tabulate.MARKDOWN} and {out / tabulate.PAGE}")
     if failed:
         sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; see above for the reason")
 
 
-def _command() -> str:
-    """Returns the command as it was given, without where things lie on this machine."""
-    given = []
-    for argument in sys.argv[1:]:
-        name, is_assigned, value = argument.partition("=")
-        if is_assigned and name.lstrip("-") in ("data", "pairs", "out"):
-            value = pathlib.PurePath(value).name
-        given.append(f"{name}{is_assigned}{value}")
+def command_of(arguments: Sequence[str]) -> str:
+    """Returns a command as text, without the folders in which things lie on this machine."""
+    given = [re.sub("(^|=)[^=]*/", r"\1", argument) for argument in arguments]
     return shlex.join(["python", "-m", "ssimbad_jax.results", *given])
 
 

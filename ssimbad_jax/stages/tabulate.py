@@ -12,6 +12,7 @@ import time
 from ssimbad_jax.stages.tabulating import calls, page, plan, results
 from ssimbad_jax.training import progress
 
+COMMANDS = "commands.txt"
 MARKDOWN, PAGE = page.MARKDOWN, page.PAGE
 
 
@@ -21,7 +22,7 @@ def make(settings: plan.Settings, out: pathlib.Path, command: str) -> list[str]:
     Args:
         settings: what to make.
         out: folder of the results; made if it does not exist.
-        command: that was given, for the page.
+        command: that was given, which the page names.
 
     Returns:
         The names of the runs that failed or could not be started.
@@ -33,6 +34,7 @@ def make(settings: plan.Settings, out: pathlib.Path, command: str) -> list[str]:
         Interrupted: a signal asked to stop; the same call continues.
     """
     plan.check(settings)
+    _note_command(out, command)
     runs = plan.runs(settings)
     failed: list[str] = []
     for number, run in enumerate(runs, start=1):
@@ -48,18 +50,32 @@ def make(settings: plan.Settings, out: pathlib.Path, command: str) -> list[str]:
             failed.append(run.name)
             is_new = True
         if is_new:
-            write(settings, out, command)
+            write(out)
     return failed
 
 
-def write(settings: plan.Settings, out: pathlib.Path, command: str) -> None:
+def write(out: pathlib.Path) -> None:
     """Writes table, figures and page of the runs that are there.
+
+    Args:
+        out: folder of the results.
 
     Raises:
         OSError: they cannot be written.
     """
-    found = results.read(out)
-    page.write(out, found, settings, command)
+    page.write(out, results.read(out), _commands(out))
+
+
+def _commands(out: pathlib.Path) -> list[str]:
+    """Returns the commands that made the runs."""
+    path = out / COMMANDS
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _note_command(out: pathlib.Path, command: str) -> None:
+    commands = dict.fromkeys([*_commands(out), command])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / COMMANDS).write_text("\n".join(commands) + "\n", encoding="utf-8")
 
 
 def _is_trained(settings: plan.Settings, out: pathlib.Path, run: plan.Run) -> bool:

@@ -10,6 +10,7 @@ from matplotlib import figure, ticker
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import scores
 from ssimbad_jax.stages.tabulating import results as results_lib
+from ssimbad_jax.stages.tabulating import rows as rows_lib
 from ssimbad_jax.stages.tabulating.results import Result, Results
 
 FOLDER = "figures"
@@ -257,11 +258,11 @@ def _refined(found: Results) -> list[Result]:
 
 
 def _one_a_row(found: Results) -> list[Result]:
-    """Returns the first result of each row, and the answers that need no network."""
-    first: dict[str, Result] = {}
-    for result in found.results:
-        first.setdefault(result.row.name if result.row else result.method, result)
-    return list(first.values())
+    """Returns what each row's first scoring found, and the answers that need no network."""
+    rows = dict.fromkeys(r.row.name for r in found.results if r.row is not None)
+    first = (found.of_scoring(name, rows_lib.ROWS[name].scorings[0]) for name in rows)
+    simple = [result for result in found.results if result.row is None]
+    return [*(result for result in first if result is not None), *simple]
 
 
 def _drawn_metrics(found: Results, metrics: Sequence[str]) -> list[str]:

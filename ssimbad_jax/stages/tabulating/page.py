@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import evaluate, report, run_record
+from ssimbad_jax.stages import evaluate, report, run, run_record
 from ssimbad_jax.stages.reporting import images, score_tables
 from ssimbad_jax.stages.tabulating import figures, plan, tables
 from ssimbad_jax.stages.tabulating.results import Results
@@ -23,21 +23,20 @@ FACES = 8  # of each setting
 LONGEST_SIDE, LOSSLESS_BYTES = 128, 8_000
 
 
-def write(out: pathlib.Path, found: Results, settings: plan.Settings, command: str) -> None:
+def write(out: pathlib.Path, found: Results, commands: Sequence[str]) -> None:
     """Writes RESULTS.md, the figures and the page.
 
     Args:
-        out: folder of the results; it exists.
+        out: folder of the results; made if it does not exist.
         found: all results.
-        settings: which pairs were scored.
-        command: that was given.
+        commands: that made the runs.
 
     Raises:
         OSError: they cannot be written.
     """
     made = tables.all_tables(found)
     drawn = figures.write(out, found)
-    facts = _facts(found, command)
+    facts = _facts(found, commands)
     report.write_at_once(out / MARKDOWN, _markdown(made, drawn, facts))
     page = report.template("results.html").render(
         title=TITLE,
@@ -48,7 +47,7 @@ def write(out: pathlib.Path, found: Results, settings: plan.Settings, command: s
             for about, path in drawn
             if (picture := images.load(path, about.about)) is not None
         ],
-        faces=[*_given(found, settings), *_faces(found)],
+        faces=[*_given(found), *_faces(found)],
         metric_notes=_metric_notes(found),
     )
     report.write_at_once(out / PAGE, page)
@@ -86,7 +85,7 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _facts(found: Results, command: str) -> list[tuple[str, str]]:
+def _facts(found: Results, commands: Sequence[str]) -> list[tuple[str, str]]:
     """Returns what the numbers follow from, in words."""
     records = [files.record for _, files in found.runs if files.record]
     newest = records[-1] if records else {}
@@ -96,7 +95,7 @@ def _facts(found: Results, command: str) -> list[tuple[str, str]]:
     if devices:
         machine += f"; {devices.get('count')} devices, {devices.get('kind')}"
     return [
-        ("command", f"`{command}`"),
+        *(("command", f"`{command}`") for command in commands),
         ("date", datetime.datetime.now(datetime.UTC).date().isoformat()),
         ("machine", machine),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
@@ -112,13 +111,15 @@ def _metric_notes(found: Results) -> list[str]:
     ]
 
 
-def _given(found: Results, settings: plan.Settings) -> list[images.FaceRow]:
-    """Returns what all methods were given, and the targets."""
-    if not any(files.scores for _, files in found.runs):
+def _given(found: Results) -> list[images.FaceRow]:
+    """Returns what all methods were given, and the targets; nothing if that is there no more."""
+    scored = [files.workdir for _, files in found.runs if files.scores]
+    if not scored:
         return []
-    first, _ = found.runs[0]
-    config = plan.config(plan.calls(settings, first)[-1])
-    given = evaluate.open_pairs(config).first(FACES)
+    try:
+        given = evaluate.open_pairs(run.load_config(scored[0])).first(FACES)
+    except (OSError, ValueError):
+        return []
     rows = []
     for setting in pairs.SETTINGS:
         for label, arrays in (

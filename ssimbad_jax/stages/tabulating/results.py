@@ -137,8 +137,9 @@ def _runs(out: pathlib.Path) -> Iterator[tuple[plan.Run, run_files.RunFiles]]:
                 continue  # it has not begun
 
 
-def _results(runs: Sequence[tuple[plan.Run, run_files.RunFiles]]) -> Iterator[Result]:
-    by_method: dict[tuple[str, str], list[tuple[str, dict[str, Any], int]]] = {}
+def _results(runs: Sequence[tuple[plan.Run, run_files.RunFiles]]) -> list[Result]:
+    """Returns what each row's network did, many calls first."""
+    by_method: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for run, files in runs:
         folders = {score.name: score.summary for score in files.scores}
         seen = set()
@@ -149,11 +150,13 @@ def _results(runs: Sequence[tuple[plan.Run, run_files.RunFiles]]) -> Iterator[Re
                 # Every way of sampling is scored beside the same posterior mean.
                 if scored.get("network_calls") and is_shown and method not in seen:
                     seen.add(method)
-                    entry = (scoring, scored, run.seed)
-                    by_method.setdefault((run.row.name, method), []).append(entry)
-    for (row, method), entries in by_method.items():
-        scored_rows = [scored for _, scored, _ in entries]
-        yield _result(rows_lib.ROWS[row], entries[0][0], method, scored_rows)
+                    by_method.setdefault((run.row.name, method), []).append((scoring, scored))
+    made = [
+        _result(rows_lib.ROWS[row], entries[0][0], method, [scored for _, scored in entries])
+        for (row, method), entries in by_method.items()
+    ]
+    order = [row.label for row in rows_lib.ROWS.values()]
+    return sorted(made, key=lambda result: (order.index(result.label), -result.network_calls))
 
 
 def _simple_answers(summaries: Sequence[dict[str, Any]]) -> Iterator[Result]:

@@ -9,6 +9,7 @@ Fields = Mapping[str, Any]
 # How results are sampled, by name; "own": as the config, or the refinement, says.
 SCORINGS: dict[str, Fields] = {
     "own": {},
+    "ddim10": {"eval.sampler": "ddim", "eval.sampler_steps": 10, "eval.grid_steps": 0},
     "heun50": {"eval.sampler": "heun", "eval.sampler_steps": 50, "eval.grid_steps": 0},
     **{
         f"euler{steps}": {
@@ -26,7 +27,7 @@ SCORINGS: dict[str, Fields] = {
         "eval.posterior_draws": 8,
     },
 }
-_BY_CALLS = tuple(name for name in SCORINGS if name != "own")
+_BY_CALLS = ("heun50", "euler10", "euler50", "euler5", "euler3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,16 @@ def _other_scale(name: str, label: str) -> Row:
     )
 
 
+def _obedient(name: str, label: str, fields: Fields) -> Row:
+    return Row(
+        name,
+        f"SSIMBaD, {label}",
+        scorings=("heun50", "euler10", "euler3"),
+        fields=fields,
+        has_posterior_mean=True,
+    )
+
+
 # The most informative first: that is the order they are made in.
 ROWS: dict[str, Row] = {
     row.name: row
@@ -84,7 +95,12 @@ ROWS: dict[str, Row] = {
         Row("regression", "regression", "regression", seeds=2),
         _refined(1),
         _refined(4),
-        Row("anime_diffusion", "AnimeDiffusion, pretrained", "anime_diffusion"),
+        Row(
+            "anime_diffusion",
+            "AnimeDiffusion, pretrained",
+            "anime_diffusion",
+            scorings=("own", "ddim10"),
+        ),
         Row(
             "anime_diffusion_refined",
             "AnimeDiffusion, fine-tuned",
@@ -94,12 +110,12 @@ ROWS: dict[str, Row] = {
         Row("scft", "SCFT", "scft"),
         _other_scale("table", "table scale"),
         _other_scale("best", "best c"),
-        Row(
-            "groups8",
-            "SSIMBaD, 8 groups",
-            scorings=("heun50", "euler10", "euler3"),
-            fields={"model.num_groups": 8},
-            has_posterior_mean=True,
+        # A GroupNorm that keeps colours, and colours that only the reference tells.
+        _obedient("groups8", "8 groups", {"model.num_groups": 8}),
+        _obedient(
+            "groups8_jitter",
+            "8 groups, colour jitter",
+            {"model.num_groups": 8, "data.colour_jitter": 0.3},
         ),
         _refined(50),
     )
