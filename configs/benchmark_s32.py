@@ -31,7 +31,7 @@ def get_config(method: str = "edm_ssimbad") -> ml_collections.ConfigDict:
     config.train.sample_every = 500
     config.train.checkpoint_every = 250
     config.refine.enabled = False  # a command of its own: --stages=refine,evaluate
-    config.refine.sampler_steps = 10
+    config.refine.sampler_steps = min(10, config.refine.sampler_steps)
     config.refine.steps = 600
     config.refine.batch_size = 8
     config.refine.validate_every = 100

@@ -144,7 +144,7 @@ def check(settings: Settings) -> None:
         for call in calls(settings, run):
             try:
                 validation.check(config(call), num_devices=1)
-            except validation.ConfigError as error:
+            except ValueError as error:
                 raise ValueError(f"row {run.row.name}, {call.name}: {error}") from error
 
 
@@ -161,10 +161,9 @@ def config(call: Call) -> ml_collections.ConfigDict:
         values(given)
         holder.value.to_dict()  # a file that was not found is an error at the first look
     except (OSError, ImportError, AttributeError, KeyError, ValueError, flags.Error) as error:
-        reason = " ".join(str(error.args[0] if error.args else error).split())[-300:]
-        raise ValueError(f"{call.config_flags[0]} with its changes does not load: {reason}") from (
-            error
-        )
+        # ml_collections gives some of its messages in quotes.
+        reason = str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
+        raise ValueError(f"{call.config_flags[0]} cannot be used: {reason}") from error
     return holder.value
 
 
