@@ -18,6 +18,7 @@ from ssimbad_jax.stages.tabulating import plan
 from ssimbad_jax.training import checkpoint
 
 DONE, LOG = "calls.json", "calls.log"
+MAIN = ("-m", "ssimbad_jax.main")
 _LAST_LINES = 6
 
 
@@ -93,7 +94,7 @@ def execute(workdir: pathlib.Path, call: plan.Call) -> None:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     arguments = [
-        *("-m", "ssimbad_jax.main"),
+        *MAIN,
         f"--workdir={workdir}",
         f"--stages={call.stages}",
         *call.config_flags,

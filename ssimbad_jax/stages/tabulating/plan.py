@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -160,9 +161,13 @@ def config(call: Call) -> ml_collections.ConfigDict:
     try:
         values(given)
         holder.value.to_dict()  # a file that was not found is an error at the first look
-    except (OSError, ImportError, AttributeError, KeyError, ValueError, flags.Error) as error:
-        # ml_collections gives some of its messages in quotes.
-        reason = str(error).replace("\\n", " ").replace("\\'", "'").strip("'\"")
+    except (AttributeError, KeyError) as error:
+        unknown = re.findall(r"\w+", str(error.args[0]))[0]
+        raise ValueError(
+            f"the config has no field {unknown!r}; see configs/edm_ssimbad.py"
+        ) from error
+    except (OSError, ImportError, ValueError, flags.Error) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(f"{call.config_flags[0]} cannot be used: {reason}") from error
     return holder.value
 
