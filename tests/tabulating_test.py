@@ -6,6 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import scores as scores_lib
 from ssimbad_jax.stages.tabulating import calls, figures, page, plan, results, rows, tables
 from tests import written_run
@@ -43,10 +44,10 @@ def _summary(methods, **changed):
     } | changed
 
 
-def _write(out, name, seed, scored):
-    """Writes a run with scores, by the name of the scoring."""
+def _write(out, name, seed, scored, **fields):
+    """Writes a run with scores, by the name of the scoring; see `written_run.write`."""
     run = plan.Run(rows.ROWS[name], seed)
-    workdir = written_run.write(plan.workdir(out, run), seed=seed)
+    workdir = written_run.write(plan.workdir(out, run), seed=seed, **fields)
     for scoring, methods in scored.items():
         simple = {method: (0, psnr) for method, psnr in SIMPLE.items()}
         folder = workdir / plan.folder(scoring)
@@ -264,9 +265,34 @@ def test_figures_are_drawn_of_the_rows_that_are_there(out):
     assert set(written) == {"scale", "refinement", "cross"}
     for path in written.values():
         with PIL.Image.open(path) as picture:
-            assert min(picture.size) > 300 and len(set(picture.convert("L").getdata())) > 10
+            assert min(picture.size) > 300 and len(np.unique(np.asarray(picture))) > 10
     alone = found._replace(results=tuple(r for r in found.results if r.row is None))
     assert figures.write(out, alone) == []
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    """Pairs at the size of the runs."""
+    generator = np.random.default_rng(0)
+    shapes = {name: (9, 32, 32, 3) for name in pairs.Pairs._fields} | {"sketch": (9, 32, 32)}
+    path = tmp_path / "pairs.npz"
+    np.savez(path, **{n: generator.integers(0, 255, s, np.uint8) for n, s in shapes.items()})
+    return path
+
+
+def test_the_page_shows_what_was_given_beside_what_came_of_it(tmp_path, pairs_file):
+    methods = {"own": {"euler-1": (1, 16.5)}}
+    _write(tmp_path, "regression", 0, methods, eval__pairs=str(pairs_file))
+    page.write(tmp_path, results.read(tmp_path), [])
+    text = (tmp_path / page.PAGE).read_text()
+    for label in ("sketch", "reference", "target"):
+        for setting in ("same", "cross"):
+            for number in range(page.FACES):
+                assert f"Face {number}, {setting} reference, {label}" in text
+    pairs_file.unlink()
+    page.write(tmp_path, results.read(tmp_path), [])
+    text = (tmp_path / page.PAGE).read_text()
+    assert "reference, target" not in text and "reference, regression, euler-1" in text
 
 
 def test_the_page_shows_each_row_and_escapes_what_it_is_given(out):
@@ -289,10 +315,9 @@ def test_the_markdown_holds_numbers_only(out):
     text = (out / page.MARKDOWN).read_text()
     assert "| SSIMBaD refined, K = 10 | euler-10 | 10 | 0.250 | **19.00** |" in text
     assert "data:" not in text and str(out) not in text
-    widths = {}
-    for block in text.split("\n\n"):
-        lines = [line for line in block.splitlines() if line.startswith("|")]
-        widths |= {line: len({cells.count("|") for cells in lines}) for line in lines[:1]}
-    assert len(widths) == 4 and set(widths.values()) == {1}
+    blocks = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    assert len(blocks) == 4
+    for block in blocks:
+        assert len({line.count("|") for line in block}) == 1
     for name in ("scale", "refinement", "cross"):
         assert f"]({figures.FOLDER}/{name}.png)" in text

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import evaluate, report, run, run_record
+from ssimbad_jax.stages import report, run_record
 from ssimbad_jax.stages.reporting import images, score_tables
 from ssimbad_jax.stages.tabulating import figures, plan, tables
 from ssimbad_jax.stages.tabulating.results import Results
@@ -112,12 +112,13 @@ def _metric_notes(found: Results) -> list[str]:
 
 
 def _given(found: Results) -> list[images.FaceRow]:
-    """Returns what all methods were given, and the targets; nothing if that is there no more."""
-    scored = [files.workdir for _, files in found.runs if files.scores]
-    if not scored:
-        return []
+    """Returns what all methods were given, and the targets, if a file of pairs holds them."""
+    fields = next((files.config for _, files in found.runs if files.scores), {})
+    if not fields.get("eval.pairs"):
+        return []  # the test split may have to be prepared, which takes long
+    path, size = pathlib.Path(fields["eval.pairs"]).expanduser(), fields["data.image_size"]
     try:
-        given = evaluate.open_pairs(run.load_config(scored[0])).first(FACES)
+        given = pairs.load(path, size).first(FACES)
     except (OSError, ValueError):
         return []
     rows = []

@@ -111,7 +111,7 @@ def is_posterior_mean(method: str) -> bool:
 def read(out: pathlib.Path) -> Results:
     """Returns what all runs below a folder have so far."""
     runs = tuple(_runs(out))
-    summaries = [score.summary for _, files in runs for score in files.scores]
+    summaries = [summary for run, files in runs for summary in _summaries(run, files).values()]
     return Results(
         runs,
         (*_results(runs), *_simple_answers(summaries)),
@@ -137,14 +137,23 @@ def _runs(out: pathlib.Path) -> Iterator[tuple[plan.Run, run_files.RunFiles]]:
                 continue  # it has not begun
 
 
+def _summaries(run: plan.Run, files: run_files.RunFiles) -> dict[str, dict[str, Any]]:
+    """Returns what metrics.json says, by the row's scorings."""
+    folders = {score.name: score.summary for score in files.scores}
+    return {
+        scoring: folders[plan.folder(scoring)]
+        for scoring in run.row.scorings
+        if plan.folder(scoring) in folders
+    }
+
+
 def _results(runs: Sequence[tuple[plan.Run, run_files.RunFiles]]) -> list[Result]:
     """Returns what each row's network did, many calls first."""
     by_method: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for run, files in runs:
-        folders = {score.name: score.summary for score in files.scores}
         seen = set()
-        for scoring in run.row.scorings:
-            for scored in folders.get(plan.folder(scoring), {}).get("rows", []):
+        for scoring, summary in _summaries(run, files).items():
+            for scored in summary["rows"]:
                 method = scored["method"]
                 is_shown = run.row.has_posterior_mean or not is_posterior_mean(method)
                 # Every way of sampling is scored beside the same posterior mean.
