@@ -239,7 +239,9 @@ def test_tables_mark_the_best_model_and_what_is_missing(out):
     paper = _cells(_table(found, "The paper's"), "SSIMBaD", "heun-50")
     assert paper["PSNR here"].text == "15.20 / 11.20"
     assert paper["PSNR published"].text == "15.15 / 13.04"
-    assert paper["fid here"].text == "– / –" and paper["fid published"].text == "53.330 / 55.180"
+    assert paper["MS-SSIM published"].text == "0.7115 / 0.6736"
+    assert paper["frechet_vgg16 here"].text == "– / –"
+    assert paper["FID published"].text == "53.33 / 55.18"
 
 
 def test_a_folder_without_runs_gives_a_page_that_says_so(tmp_path):

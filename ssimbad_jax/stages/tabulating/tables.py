@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ssimbad_jax.data import pairs
+from ssimbad_jax.stages import scores
 from ssimbad_jax.stages.reporting import numbers, score_tables
 from ssimbad_jax.stages.tabulating import rows as rows_lib
 from ssimbad_jax.stages.tabulating.results import Result, Results
 from ssimbad_jax.training import progress
 
-_PAPER_METRICS = ("psnr", "ms_ssim", "fid")
+# Metrics of the paper with the decimals it gives.
+_PAPER_METRICS = {"psnr": 2, "ms_ssim": 4, "fid": 2}
 
 
 class Cell(NamedTuple):
@@ -70,25 +72,38 @@ def _scores(found: Results, setting: str) -> Table:
 
 def _paper(found: Results) -> Table:
     """Returns the paper's rows, here and published."""
+    shown = {metric: _shown_for(found, metric) for metric in _PAPER_METRICS}
     rows = []
     for (name, scoring), published in rows_lib.PUBLISHED.items():
         result = found.of_scoring(name, scoring)
         if result is None:
             continue
         cells = [Cell(result.label, False), Cell(result.method, False)]
-        for metric in _PAPER_METRICS:
-            here = (_mean(found, result, metric, setting) for setting in pairs.SETTINGS)
-            there = (numbers.rounded(v, _decimals(found, metric)) for v in published[metric])
+        for metric, decimals in _PAPER_METRICS.items():
+            here = (_mean(found, result, shown[metric], setting) for setting in pairs.SETTINGS)
+            there = (numbers.rounded(value, decimals) for value in published[metric])
             cells += [Cell(" / ".join(here)), Cell(" / ".join(there))]
         rows.append(tuple(cells))
-    labels = [found.metrics.get(metric, {}).get("label", metric) for metric in _PAPER_METRICS]
-    columns = [text for label in labels for text in (f"{label} here", f"{label} published")]
+    columns = [
+        text
+        for metric, here in shown.items()
+        for text in (
+            f"{found.metrics.get(here, {}).get('label', here)} here",
+            f"{scores.METRICS[metric].label} published",
+        )
+    ]
     note = (
         "Same / cross reference. The published rows are at 256 px, after 300 epochs of 31,696 "
         "faces, and on other pictures: their order can be compared with that here, their values "
         "cannot."
     )
     return Table("The paper's rows", note, ("method", "sampler", *columns), tuple(rows))
+
+
+def _shown_for(found: Results, metric: str) -> str:
+    """Returns the metric, or the Frechet distance that needs no further file in place of FID."""
+    is_there = any(f"{metric}_{s}" in r.scores for s in pairs.SETTINGS for r in found.results)
+    return metric if is_there or metric != "fid" else "frechet_vgg16"
 
 
 def _costs(found: Results) -> Table:
@@ -138,8 +153,8 @@ def _best(found: Results, metric: str, setting: str) -> float | None:
 
 def _typical_errors(found: Results, metrics: Sequence[str], setting: str) -> Iterator[str]:
     for metric in metrics:
-        scores = [r.scores.get(f"{metric}_{setting}") for r in found.results if r.row]
-        errors = sorted(s.error for s in scores if s is not None and s.error is not None)
+        found_scores = [r.scores.get(f"{metric}_{setting}") for r in found.results if r.row]
+        errors = sorted(s.error for s in found_scores if s is not None and s.error is not None)
         if errors:
             typical = numbers.error(errors[len(errors) // 2], _decimals(found, metric))
             yield f"{found.metrics[metric].get('label', metric)} {typical}"
