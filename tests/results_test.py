@@ -5,8 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 from ssimbad_jax import results
 from tests import tiny_run
 
@@ -37,27 +35,19 @@ def test_a_row_is_made_from_pictures_to_page(prepared_dir, tmp_path):
     fields = {n: v for n, v in fields.items() if not n.startswith("eval.sampler")}
     flags = ["--scale=paper", "--rows=regression", "--seeds=1", f"--out={tmp_path / 'out'}"]
     ended = _run(*flags, *(f"--set={name}={value}" for name, value in fields.items()))
-    log = tmp_path / "out" / "runs" / "regression_seed0" / "calls.log"
-    assert ended.returncode == 0, ended.stdout + ended.stderr + log.read_text()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     text = (tmp_path / "out" / "RESULTS.md").read_text()
     assert "| regression | euler-1 | 1 |" in text
     assert "scored: 3 pairs at 16 px" in text
     assert str(prepared_dir.parent) not in text
-    assert (tmp_path / "out" / "results.html").read_text().count("data:image/webp") >= 2 * 3 * 4
+    assert (tmp_path / "out" / "results.html").read_text().count("data:image/webp") == 2 * 3
 
 
-@pytest.mark.parametrize(
-    ("flags", "status", "message"),
-    [
-        (["--rows=gan"], 1, "error: --rows names 'gan'; choose out of ssimbad,"),
-        (["--scale=s99"], 1, "should be one of <paper|s32>"),
-        (["runs"], 1, "unexpected argument 'runs'; flags start with --"),
-    ],
-)
-def test_bad_flags_are_refused(flags, status, message):
-    ended = _run(*flags)
-    assert ended.returncode == status
-    assert message in ended.stderr + ended.stdout and "Traceback" not in ended.stderr
+def test_bad_flags_are_refused_with_one_line(tmp_path):
+    ended = _run("--rows=gan", f"--out={tmp_path / 'out'}")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: --rows names 'gan'; choose out of ssimbad,")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_the_command_is_told_without_folders():

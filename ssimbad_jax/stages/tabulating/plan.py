@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_collections
 from absl import flags
@@ -175,12 +175,14 @@ def config(call: Call) -> ml_collections.ConfigDict:
 def _call(settings: Settings, run: Run, name: str, stages: str, scoring: rows_lib.Fields) -> Call:
     scale = rows_lib.SCALES[settings.scale]
     # The row itself comes last: changes leave it what it is.
-    fields = [
-        *_assignments({"eval.metrics": rows_lib.METRICS}),
-        *_assignments(scale.of_rows.get(run.row.name, {})),
-        *settings.changes,
-        *_assignments({**run.row.fields, **scoring, "seed": run.seed}),
-    ]
+    fields = {
+        "eval.metrics": rows_lib.METRICS,
+        **scale.of_rows.get(run.row.name, {}),
+        **dict(change.split("=", 1) for change in settings.changes),
+        **run.row.fields,
+        **scoring,
+        "seed": run.seed,
+    }
     where = {"data.dir": settings.data, "eval.pairs": settings.pairs}
     if stages == "evaluate":
         where["eval.folder"] = name
@@ -189,15 +191,15 @@ def _call(settings: Settings, run: Run, name: str, stages: str, scoring: rows_li
         stages,
         (
             f"--config={scale.config.format(run.row.config)}",
-            *(f"--config.{field}" for field in fields),
+            *_assignments(fields),
         ),
-        tuple(f"--config.{field}" for field in _assignments(where)),
+        tuple(_assignments({name: value for name, value in where.items() if value})),
     )
 
 
 def _assignments(fields: rows_lib.Fields) -> list[str]:
-    return [f"{name}={_text(value)}" for name, value in fields.items() if value != ""]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
+    """Returns the flags of fields, each once: those of tuples would add up."""
+    return [
+        f"--config.{name}={value if isinstance(value, str) else repr(value)}"
+        for name, value in fields.items()
+    ]
