@@ -81,18 +81,21 @@ def test_what_is_missing_or_older_than_its_checkpoint_is_made_again(main, tmp_pa
 
 def test_other_flags_of_the_same_run_call_main_again(main, tmp_path):
     out = tmp_path / "out"
-    only = plan.Settings(rows=("regression",), seeds=1)
-    _make(out, only)
-    main()
-    changed = plan.Settings(rows=("regression",), seeds=1, changes=("train.steps=2000",))
-    _make(out, changed)
-    assert main() == ["regression_seed0 calibrate,train", "regression_seed0 eval_own"]
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    _make(
-        out, plan.Settings(rows=("regression",), seeds=1, data=str(moved), changes=changed.changes)
-    )
-    assert main() == []
+    folders = [tmp_path / parent / "faces" for parent in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    pairs = tmp_path / "pairs.npz"
+    pairs.touch()
+    both = ["regression_seed0 calibrate,train", "regression_seed0 eval_own"]
+    for changed, expected in (
+        ({}, both),
+        ({"changes": ("train.steps=2000",)}, both),
+        ({"data": str(folders[0])}, both),
+        ({"data": str(folders[1])}, []),  # moved
+        ({"data": str(folders[1]), "pairs": str(pairs)}, both),
+    ):
+        _make(out, plan.Settings(**{"rows": ("regression",), "seeds": 1} | changed))
+        assert main() == expected
 
 
 def test_a_row_that_fails_is_told_and_the_others_are_made(main, tmp_path, monkeypatch, capsys):

@@ -35,7 +35,7 @@ def is_done(workdir: pathlib.Path, call: plan.Call) -> bool:
         workdir: of the run.
         call: of main.
     """
-    if _read(workdir / DONE).get(call.name) != list(call.config_flags):
+    if _read(workdir / DONE).get(call.name) != call.identity:
         return False
     if not call.is_scoring:
         return newest_step(workdir, "refine" if call.name == "refine" else "pretrain") is not None
@@ -123,7 +123,7 @@ def execute(workdir: pathlib.Path, call: plan.Call) -> None:
             f"{call.name} ended with status {status}; the last lines of {log}:\n"
             + "\n".join(f"  {line}" for line in _last_lines(log))
         )
-    done = _read(workdir / DONE) | {call.name: list(call.config_flags)}
+    done = _read(workdir / DONE) | {call.name: call.identity}
     unfinished = workdir / f"{DONE}.part"
     unfinished.write_text(json.dumps(done, indent=2), encoding="utf-8")
     os.replace(unfinished, workdir / DONE)

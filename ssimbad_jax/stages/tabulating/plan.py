@@ -66,13 +66,18 @@ class Call(NamedTuple):
         name: "train", "refine" or, for scores, the folder they go to.
         stages: of main.
         config_flags: which config, and what differs from it.
-        where_flags: where data lies and results go, which changes no number.
+        where_flags: where data lies and results go.
     """
 
     name: str
     stages: str
     config_flags: tuple[str, ...]
     where_flags: tuple[str, ...]
+
+    @property
+    def identity(self) -> list[str]:
+        """What its numbers follow from: data may lie in another folder, under the same name."""
+        return [*self.config_flags, *(re.sub("=.*/", "=", flag) for flag in self.where_flags)]
 
     @property
     def is_scoring(self) -> bool:
