@@ -15,7 +15,7 @@ from typing import Any
 from ssimbad_jax.stages import calibrate, weights
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.tabulating import plan
-from ssimbad_jax.training import checkpoint
+from ssimbad_jax.training import checkpoint, interruption
 
 DONE, LOG = "calls.json", "calls.log"
 MAIN = ("-m", "ssimbad_jax.main")
@@ -104,19 +104,21 @@ def execute(workdir: pathlib.Path, call: plan.Call) -> None:
     with log.open("a", encoding="utf-8") as file:
         file.write(f"\n$ python {' '.join(arguments)}\n")
         file.flush()
-        # In a session of its own, so that Ctrl-C reaches it once, from here.
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = None
         try:
+            with interruption.deferred():  # no process may be started and not known here
+                process = subprocess.Popen(
+                    [sys.executable, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that Ctrl-C reaches it once, from here
+                )
             status = process.wait()
         except BaseException:
-            process.terminate()
-            process.wait()
+            if process is not None:
+                process.terminate()
+                process.wait()
             raise
     if status:
         raise CallError(
