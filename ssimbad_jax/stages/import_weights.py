@@ -217,4 +217,8 @@ def _report(
         f"{model.num_heads} heads, {config.data.image_size} px; schedule {diffusion.schedule!r}, "
         f"by {reason}. What is wrong of it can be set by --method and --config.FIELD=VALUE"
     )
-    progress.say(f"torch_import: {out / weights.FOLDERS[kind]} ({kind} weights)")
+    further = "; to refine them further, import with --weights=pretrain"
+    progress.say(
+        f"torch_import: {out / weights.FOLDERS[kind]} ({kind} weights)"
+        f"{further if kind == 'refine' else ''}"
+    )

@@ -69,8 +69,7 @@ def load(
     folder = workdir / FOLDERS[which]
     missing = FileNotFoundError(
         f"{folder} holds no checkpoint; train first: "
-        f"--stages={'calibrate,train' if which == 'pretrain' else 'refine'}, or import weights: "
-        f"ssimbad_jax.torch_import --weights={which}"
+        f"--stages={'calibrate,train' if which == 'pretrain' else 'refine'}"
     )
     if not folder.is_dir():
         raise missing
