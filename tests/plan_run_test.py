@@ -44,7 +44,7 @@ def test_epochs_are_counted_in_the_pictures_given(config):
 
 
 def test_a_batch_that_does_not_divide_is_refused(config):
-    with pytest.raises(ValueError, match="is 8, not divisible by 3 devices; set train.batch_size"):
+    with pytest.raises(ValueError, match=r"is 8, not divisible by 3 devices; set train\.batch"):
         next(plan_run.plan(config, "h100x3", 100))
     with pytest.raises(ValueError, match="--device is 'x100'"):
         next(plan_run.plan(config, "x100", 100))
