@@ -115,7 +115,7 @@ ROWS: dict[str, Row] = {
         _obedient(
             "groups8_jitter",
             "8 groups, colour jitter",
-            {"model.num_groups": 8, "data.colour_jitter": 0.3},
+            {"model.num_groups": 8, "data.colour_jitter": 0.2},
         ),
         _refined(50),
     )
