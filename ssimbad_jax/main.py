@@ -16,6 +16,7 @@ from ssimbad_jax import config_flag
 from ssimbad_jax.stages import failures, run
 from ssimbad_jax.training import sharding
 
+_CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where everything is written; by default runs/<config name>."
 )
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
-    config = config_flag.CONFIG.value
+    config = _CONFIG.value
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     else:

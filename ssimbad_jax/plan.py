@@ -16,6 +16,7 @@ from ssimbad_jax import config_flag
 from ssimbad_jax.stages import failures, hardware, plan_run, run, validation
 from ssimbad_jax.training import progress, sharding
 
+_CONFIG = config_flag.define()
 _DEVICE = flags.DEFINE_string(
     "device", plan_run.CPU, f"cpu, or a number of {', '.join(hardware.CHIPS)}, such as v5e-8."
 )
@@ -32,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
-    config = config_flag.CONFIG.value
+    config = _CONFIG.value
     if _DEVICE.value == plan_run.CPU:
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
     with failures.in_one_line():

@@ -9,7 +9,6 @@ Any field can be set: `--config.model.num_heads=8`.
 """
 
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from ssimbad_jax import config_flag
 from ssimbad_jax.stages import components, failures, import_weights
 
 _SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
@@ -42,9 +42,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         )
         remaining = app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError) as error:
-        unknown = re.findall(r"\w+", str(error.args[0]))[0]
-        similar = re.findall(r'Did you mean "(\w+)"', str(error.args[0]))
-        remedy = f"did you mean {similar[0]!r}?" if similar else "see configs/edm_ssimbad.py"
+        unknown, remedy = config_flag.unknown_field(error)
         sys.exit(f"error: --config has no field {unknown!r}; {remedy}")
     if len(remaining) > 1:
         sys.exit(f"error: unexpected argument {remaining[1]!r}; flags start with --")
