@@ -31,12 +31,14 @@ class Examples(NamedTuple):
         condition: `[B, H, W, 4]`, sketch and reference.
         sigma: `[B]`.
         noise: `[B, H, W, 3]`, standard normal.
+        warp_map: `[B, H, W, 2]`, see `conditions.Conditioned`; for losses that use it.
     """
 
     image: jax.Array
     condition: jax.Array
     sigma: jax.Array
     noise: jax.Array
+    warp_map: jax.Array | None = None
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -93,6 +95,7 @@ def draw_examples(
         condition=made.condition,
         sigma=noise_schedule.sample_sigma(sigma_key, made.image.shape[:1]),
         noise=jax.random.normal(noise_key, made.image.shape),
+        warp_map=made.warp_map,
     )
 
 
