@@ -1,6 +1,7 @@
 """SCFT's training loss: one number an example, in which generator and discriminator both learn."""
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,9 @@ from ssimbad_jax.diffusion import schedule, scft_losses
 from ssimbad_jax.models import perceptual, scft
 from ssimbad_jax.training import state as state_lib
 
-# The blocks of VGG16 halve the picture four times.
-SMALLEST_SIDE = 16
+# VGG16's blocks are compared as far as they leave so many positions a side. Of smaller maps
+# little can be said, and on a CPU they took longer than all the rest.
+SMALLEST_MAP = 4
 
 
 def network(config: ml_collections.ConfigDict) -> scft.SCFT:
@@ -44,6 +46,7 @@ def scft_loss(
     del noise_schedule
     module, weights = network(config), config.train.scft
     cell = 2 ** (len(config.model.channel_multipliers) - 1)
+    blocks = min(5, int(math.log2(config.data.image_size / SMALLEST_MAP)) + 1)
 
     def loss_fn(params: Any, examples: Any) -> jax.Array:
         target = examples.image
@@ -60,8 +63,9 @@ def scft_loss(
                 scft_losses.adversarial_losses(image, target, sketch, judge, frozen_judge)
             )
         if weights.perceptual or weights.style:
-            features = perceptual.vgg16_blocks(0.5 * (image + 1.0))
-            wanted = jax.lax.stop_gradient(perceptual.vgg16_blocks(0.5 * (target + 1.0)))
+            features, wanted = (
+                perceptual.vgg16_blocks(0.5 * (x + 1.0), blocks) for x in (image, target)
+            )
             terms["perceptual"] = scft_losses.perceptual_loss(features, wanted)
             terms["style"] = scft_losses.style_loss(features, wanted)
         if weights.triplet:
