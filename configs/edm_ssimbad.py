@@ -25,12 +25,16 @@ def get_config() -> ml_collections.ConfigDict:
     data.image_size = 256  # pixels, height and width, of the model's images
     data.condition_size = 256  # pixels at which sketch and warp are made, then resized
     data.warp = "paper"  # "paper": two points on the diagonal, black outside; or "natural"
+    # Largest shift of a colour channel in [-1, 1], drawn anew in training for target and reference
+    # alike (the augmented reference of SCFT); 0: none.
+    data.colour_jitter = 0.0
     data.max_bad_fraction = 0.01  # share of unusable pictures above which `dir` is refused
     data.num_workers = 0  # reading processes; 0: threads of the main process
     data.toy_faces_train = 4000  # built-in faces for training, where `dir` is empty
     data.toy_faces_test = 200  # built-in faces for testing, where `dir` is empty
 
     config.model = model = ml_collections.ConfigDict()
+    model.name = "unet"  # the network; see NETWORKS in stages/components.py
     model.base_channels = 64  # channels of the first level
     model.channel_multipliers = (1, 2, 4, 8)  # one a level; the size halves between levels
     model.num_res_blocks = 2  # residual blocks a level
@@ -40,9 +44,17 @@ def get_config() -> ml_collections.ConfigDict:
     model.compute_dtype = "float32"  # "bfloat16" on accelerators; parameters stay float32
 
     config.diffusion = diffusion = ml_collections.ConfigDict()
-    diffusion.schedule = "ssimbad"  # one scale, used three times; "edm": Karras et al. 2022
+    # "ssimbad": one scale, used three times; "edm": Karras et al. 2022; "ddpm": a table of linear
+    # betas; "single": one noise level, for networks that answer at once.
+    diffusion.schedule = "ssimbad"
+    # "edm": Karras et al. 2022; "noise": the network predicts the noise; "image": it predicts the
+    # image and is shown no noisy one.
+    diffusion.preconditioning = "edm"
     diffusion.sigma_min = 0.002  # smallest noise level
     diffusion.sigma_max = 80.0  # largest noise level
+    diffusion.num_levels = 1000  # of "ddpm", which has its own sigma_min and sigma_max
+    diffusion.beta_first = 1e-6  # of "ddpm"
+    diffusion.beta_last = 1e-2  # of "ddpm"
     diffusion.sigma_data = 0.5  # standard deviation of the pictures in [-1, 1]
 
     config.calibrate = calibrate = ml_collections.ConfigDict()
@@ -66,7 +78,8 @@ def get_config() -> ml_collections.ConfigDict:
     train.weight_decay = 0.01  # AdamW's, decoupled
     train.clip_norm = 1.0  # bound on the global norm of the gradient
     train.ema_half_life = 500_000  # pictures; never more than 5% of those seen so far
-    train.loss_weighting = "uniform"  # the paper's; "edm": 1 / c_out^2
+    train.loss = "denoising"  # what is minimised; see LOSSES in stages/train.py
+    train.loss_weighting = "uniform"  # the paper's; "edm": 1 / c_out^2, the error of the output
     train.drop_sketch = 0.0  # share of examples without their sketch, which guidance learns from
     train.drop_reference = 0.0  # share of examples without their reference, likewise
     train.log_every = 50  # steps between rows of metrics.jsonl
@@ -84,10 +97,12 @@ def get_config() -> ml_collections.ConfigDict:
     refine.sampler_steps = 50  # K, steps walked
     refine.min_sampler_steps = 0  # draw K anew in each step, from this up; 0: always the same
     refine.grid_steps = 50  # walk a sub-grid of a grid this long; 0: a fresh grid of K steps
+    refine.start = "noise"  # of walks; "target": the encoded target, AnimeDiffusion's way
     refine.gradient_steps = 0  # through the last so many steps; 0: through all
     refine.min_gradient_steps = 0  # draw that number anew in each step, from this up; 0: do not
     refine.losses = losses = ml_collections.ConfigDict()  # weights of image distances on [0, 1]
     losses.mse = 1.0  # squared error
+    losses.bounded = 0.0  # squared error of clipped pictures that pulls on what left [0, 1]
     losses.paper = 0.0  # the official squared error of clipped pictures, which leaves white holes
     losses.ms_ssim = 0.0  # 1 - MS-SSIM
     losses.lpips_alex = 0.0
@@ -119,6 +134,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.grid_steps = 0  # walk a sub-grid of a grid this long; 0: a fresh grid
     evaluation.churn = 0.0  # S_churn of EDM's algorithm 2, for "heun" and "euler"; 0: none
     evaluation.eta = 0.0  # share of ancestral noise, for "ddim"; 0: none
+    evaluation.clip_denoised = False  # clip each estimate to [-1, 1], for "ddim"
     # Noise level at which sampling starts from the re-noised posterior mean; 0: from pure noise.
     evaluation.start_sigma = 0.0
     evaluation.posterior_draws = 1  # network calls that the posterior mean averages

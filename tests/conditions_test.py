@@ -166,3 +166,18 @@ def test_dropping_never_and_always():
     np.testing.assert_array_equal(
         conditions.drop(KEY, given, 0.0, 1.0), conditions.without_reference(given)
     )
+
+
+def test_jittered_colours_shift_target_and_reference_alike():
+    keys = jax.random.split(jax.random.key(0), 3)
+    image = jax.random.uniform(keys[0], (64, 2, 2, 3), minval=-0.5, maxval=0.5)
+    condition = jax.random.uniform(keys[1], (64, 2, 2, 4), minval=-0.5, maxval=0.5)
+    jittered, of_condition = conditions.jitter_colours(keys[2], image, condition, 0.4)
+    shift = np.asarray(jittered - image)
+    # One shift for each picture and channel, and the same in its reference; none of the sketch.
+    np.testing.assert_allclose(shift, np.broadcast_to(shift[:, :1, :1], shift.shape), atol=1e-6)
+    np.testing.assert_allclose(of_condition[..., 1:] - condition[..., 1:], shift, atol=1e-6)
+    np.testing.assert_array_equal(of_condition[..., 0], condition[..., 0])
+    assert np.abs(shift).max() <= 0.4 and shift.std() == pytest.approx(0.4 / 3**0.5, rel=0.1)
+    clipped, _ = conditions.jitter_colours(keys[2], 2 * image, condition, 2.0)
+    assert np.abs(clipped).max() == 1.0

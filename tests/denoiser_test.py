@@ -21,7 +21,7 @@ def test_denoised_equals_official(golden, name):
 def test_preconditioning_keeps_unit_variance():
     """c_in x has variance 1, and so has the network's target (Karras et al. 2022, appendix B.6)."""
     sigma, sigma_data = jnp.geomspace(0.002, 80.0, 20), 0.5
-    c = denoiser.preconditioning(sigma, sigma_data)
+    c = denoiser.karras(sigma_data)(sigma)
     np.testing.assert_allclose(c.c_in**2 * (sigma**2 + sigma_data**2), 1.0, rtol=1e-5)
     target_variance = ((1 - c.c_skip) ** 2 * sigma_data**2 + c.c_skip**2 * sigma**2) / c.c_out**2
     np.testing.assert_allclose(target_variance, 1.0, rtol=1e-4)
@@ -35,6 +35,47 @@ def test_without_noise_the_image_comes_back():
         jnp.full((2,), 1e-6),
         jnp.zeros((2, 4, 4, 4)),
         embed_sigma=lambda sigma: sigma,
-        sigma_data=0.5,
+        precondition=denoiser.karras(0.5),
     )
+    np.testing.assert_allclose(result, image, atol=1e-5)
+
+
+def test_a_regression_is_not_shown_the_noisy_image():
+    def network(x, c_noise):
+        return 2.0 * x[..., :3] + x[..., 3:6] + c_noise[:, None, None, None]
+
+    condition = jax.random.normal(jax.random.key(0), (2, 4, 4, 4))
+    result = denoiser.denoise(
+        network,
+        jnp.full((2, 4, 4, 3), 7.0),
+        jnp.full((2,), 80.0),
+        condition,
+        embed_sigma=jnp.zeros_like,
+        precondition=denoiser.image_prediction,
+    )
+    np.testing.assert_array_equal(result, condition[..., :3])
+
+
+def test_noise_prediction_brings_images_to_ddpms_scale():
+    """The network sees sqrt(gamma) x0 + sqrt(1 - gamma) n, and its n gives x0 back."""
+    keys = jax.random.split(jax.random.key(0))
+    image, noise = (jax.random.normal(key, (2, 4, 4, 3)) for key in keys)
+    gamma = jnp.array([0.9, 0.1])
+    shown = []
+
+    def network(x, c_noise):
+        shown.append(x[..., :3])
+        return noise
+
+    sigma = jnp.sqrt(1 / gamma - 1)
+    result = denoiser.denoise(
+        network,
+        image + sigma[:, None, None, None] * noise,
+        sigma,
+        jnp.zeros((2, 4, 4, 4)),
+        embed_sigma=lambda sigma: sigma,
+        precondition=denoiser.noise_prediction,
+    )
+    g = gamma[:, None, None, None]
+    np.testing.assert_allclose(shown[0], jnp.sqrt(g) * image + jnp.sqrt(1 - g) * noise, atol=1e-5)
     np.testing.assert_allclose(result, image, atol=1e-5)

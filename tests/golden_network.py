@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssimbad_jax import torch_import
-from ssimbad_jax.diffusion import denoiser, sigma_scale
+from ssimbad_jax.diffusion import denoiser, schedule, sigma_scale
 from ssimbad_jax.models import unet as unet_lib
 
 
@@ -32,7 +32,7 @@ class GoldenNetwork(NamedTuple):
             sigma,
             self.condition,
             embed_sigma=sigma_scale.rational(self.description["c"]).forward,
-            sigma_data=self.description["sigma_data"],
+            precondition=denoiser.karras(self.description["sigma_data"]),
         )
 
 
@@ -86,3 +86,24 @@ def assert_close(actual, expected, tolerance: float) -> None:
     expected = np.asarray(expected)
     difference = np.abs(np.asarray(actual) - expected).max()
     assert difference <= tolerance * np.abs(expected).max()
+
+
+def load_anime_diffusion(golden: pathlib.Path) -> GoldenNetwork:
+    """Loads the DDPM baseline: the network of `denoiser`, which predicts noise here."""
+    network = load(golden, "denoiser")
+    with np.load(golden / "anime_diffusion.npz") as file:
+        arrays = dict(file)
+    image, condition, noise = (jnp.asarray(arrays[name]) for name in ("image", "cond", "noise"))
+    return network._replace(arrays=arrays, image=image, condition=condition, noise=noise)
+
+
+def denoise_by_noise_prediction(case: GoldenNetwork, params, noisy, sigma):
+    """D of the DDPM baseline, made of its estimate of the noise."""
+    return denoiser.denoise(
+        lambda x, c_noise: case.unet.apply({"params": params}, x, c_noise),
+        noisy,
+        sigma,
+        case.condition,
+        embed_sigma=schedule.ddpm().embed_sigma,
+        precondition=denoiser.noise_prediction,
+    )

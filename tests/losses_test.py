@@ -42,18 +42,30 @@ def test_loss_and_gradients_equal_official(golden, name):
 def test_edm_weighting_gives_unit_loss_to_a_network_of_zeros():
     """With F = 0 and data of variance sigma_data^2 the weighted loss is 1 at every sigma."""
     sigma_data = 0.5
+    precondition = denoiser.karras(sigma_data)
     keys = jax.random.split(jax.random.key(0))
     image = sigma_data * jax.random.normal(keys[0], (6, 64, 64, 3))
     noise = jax.random.normal(keys[1], image.shape)
     sigma = jnp.geomspace(0.01, 50.0, 6)
     loss = losses.denoising_loss(
-        lambda x, s: denoiser.preconditioning(s, sigma_data).c_skip[:, None, None, None] * x,
+        lambda x, s: precondition(s).c_skip[:, None, None, None] * x,
         image,
         sigma,
         noise,
     )
-    np.testing.assert_allclose(loss * losses.edm_weighting(sigma_data)(sigma), 1.0, rtol=0.05)
+    np.testing.assert_allclose(loss * losses.output_weighting(precondition)(sigma), 1.0, rtol=0.05)
 
 
 def test_uniform_weighting_is_one():
     np.testing.assert_array_equal(losses.uniform_weighting(jnp.array([0.1, 80.0])), [1.0, 1.0])
+
+
+def test_bounded_error_is_the_clipped_one_inside_and_pulls_back_outside():
+    a = jnp.array([-0.5, 0.2, 0.9, 1.5, 1.5]).reshape(1, 1, 5, 1)
+    b = jnp.array([0.5, 0.4, 0.1, 0.8, 1.0]).reshape(1, 1, 5, 1)
+    value, gradient = jax.value_and_grad(lambda a: 5 * losses.bounded_squared_error(a, b)[0])(a)
+    # By hand: (c - b)^2 + 2 (a - c)(c - b), and 2 (c - b).
+    np.testing.assert_allclose(value, 0.25 + 0.5 + 0.04 + 0.64 + 0.04 + 0.2 + 0.0, rtol=1e-6)
+    np.testing.assert_allclose(gradient.ravel(), [-1.0, -0.4, 1.6, 0.4, 0.0], atol=1e-6)
+    of_clipped = jax.grad(lambda a: 5 * losses.clipped_squared_error(a, b)[0])(a).ravel()
+    np.testing.assert_allclose(of_clipped, [0.0, -0.4, 1.6, 0.0, 0.0], atol=1e-6)

@@ -129,3 +129,50 @@ def test_other_bad_arguments_are_refused(ssimbad):
     for made in (ssimbad, schedule.edm()):
         with pytest.raises(ValueError, match="needs at least 1 step"):
             made.sigma_grid(0)
+
+
+def test_ddpm_walks_evenly_spaced_indices():
+    made = schedule.ddpm()
+    table = made.sigma_grid(999)[::-1]
+    grid = made.sigma_grid(10)
+    np.testing.assert_array_equal(grid, table[[901, 801, 701, 601, 501, 401, 301, 201, 101, 1, 0]])
+    assert grid.dtype == np.float64
+    # From a lower start the same number of steps covers what is left.
+    lower = made.sigma_grid(4, table[400])
+    np.testing.assert_array_equal(lower, table[[301, 201, 101, 1, 0]])
+
+
+def test_ddpm_draws_its_levels_evenly_and_tells_their_index():
+    made = schedule.ddpm(num_levels=8, beta_first=0.01, beta_last=0.2)
+    sigma = made.sample_sigma(jax.random.key(0), (8000,))
+    index = np.asarray(made.embed_sigma(sigma))
+    np.testing.assert_allclose(index, np.rint(index), atol=1e-4)
+    counts = np.bincount(np.rint(index).astype(int), minlength=8)
+    assert np.all(np.abs(counts - 1000) < 150)  # standard deviation 30
+    assert float(made.embed_sigma(jnp.sqrt(sigma.min() * sigma.max()))) % 1 > 0.01
+    # What walks start with has the variance of x_t = noise.
+    assert float(made.start_scale(3.0)) == pytest.approx(10**0.5)
+    assert float(schedule.edm().start_scale(3.0)) == 3.0
+
+
+@pytest.mark.parametrize("fields", [(1, 1e-6, 1e-2), (10, 0.0, 0.1), (10, 0.2, 0.1), (10, 0.1, 1)])
+def test_ddpm_refuses_betas_that_are_none(fields):
+    with pytest.raises(ValueError, match="beta_first"):
+        schedule.ddpm(*fields)
+
+
+def test_ddpm_refuses_more_steps_than_levels():
+    with pytest.raises(ValueError, match="steps is 1000; there are 999"):
+        schedule.ddpm().sigma_grid(1000)
+
+
+def test_a_single_noise_level_is_one_step():
+    made = schedule.single(40.0)
+    np.testing.assert_array_equal(made.sigma_grid(1), [40.0, 0.0])
+    np.testing.assert_array_equal(made.sample_sigma(jax.random.key(0), (3,)), 40.0)
+    np.testing.assert_array_equal(made.embed_sigma(jnp.full(3, 40.0)), 0.0)
+    for steps, start in ((2, 40.0), (1, 20.0)):
+        with pytest.raises(ValueError, match="has 1 step"):
+            made.sigma_grid(steps, start)
+    with pytest.raises(ValueError, match="must be positive"):
+        schedule.single(0.0)

@@ -175,10 +175,30 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
         ({"eval.eta": 1.5, "eval.sampler": "ddim"}, "eval.eta is 1.5; set it to 1 or less"),
         (
             {"eval.start_sigma": 81.0},
-            "eval.start_sigma is 81.0; set it above diffusion.sigma_min = 0.002 and to at most "
-            "diffusion.sigma_max = 80.0, or to 0 to start from pure noise",
+            "eval.start_sigma is 81.0; set it above the smallest noise level, 0.002, and to at "
+            "most the largest, 80, or to 0 to start from pure noise",
         ),
         ({"eval.start_sigma": 0.001}, "eval.start_sigma is 0.001; set it above"),
+        (
+            {"eval.start_sigma": 13.0, "diffusion.schedule": "ddpm"},
+            "eval.start_sigma is 13.0; set it above the smallest noise level, 0.001, and to at "
+            "most the largest, 12.",
+        ),
+        (
+            {"diffusion.schedule": "ddpm", "eval.sampler_steps": 1000},
+            "eval.sampler_steps is 1000, but diffusion.schedule = 'ddpm' has noise levels for 999",
+        ),
+        (
+            {"diffusion.schedule": "single", "eval.sampler_steps": 2},
+            "eval.sampler_steps is 2, but diffusion.schedule = 'single' has noise levels for 1",
+        ),
+        (
+            {"eval.sampler": "euler", "eval.clip_denoised": True},
+            "eval.clip_denoised is True, which 'euler' does not use; set it to False, or "
+            "eval.sampler to 'ddim'",
+        ),
+        ({"diffusion.beta_first": 0.1}, "diffusion.beta_first is 0.1 and diffusion.beta_last 0.01"),
+        ({"data.colour_jitter": -0.1}, "data.colour_jitter is -0.1; set it to 0 or more"),
     ],
     ids=str,
 )

@@ -76,6 +76,29 @@ def drop(
     return jnp.where(taken, NOT_GIVEN, condition)
 
 
+def jitter_colours(
+    key: jax.Array, image: jax.Array, condition: jax.Array, strength: float
+) -> tuple[jax.Array, jax.Array]:
+    """Shifts the colour channels of each target and of its reference alike.
+
+    The reference stays one of its target, while colours stop following from the sketch (Lee et al.
+    2020, arXiv 2005.05207, section on the augmented-self reference).
+
+    Args:
+        key: PRNG key.
+        image: `[B, H, W, 3]` in [-1, 1].
+        condition: `[B, H, W, 4]`.
+        strength: shifts are uniform in [-strength, strength].
+
+    Returns:
+        Image and condition, clipped to [-1, 1]; sketches are left as they are.
+    """
+    shape = (image.shape[0], 1, 1, 3)
+    shift = jax.random.uniform(key, shape, minval=-strength, maxval=strength)
+    of_condition = jnp.concatenate([jnp.zeros((*shape[:3], 1)), shift], axis=-1)
+    return jnp.clip(image + shift, -1.0, 1.0), jnp.clip(condition + of_condition, -1.0, 1.0)
+
+
 def from_uint8(picture: jax.Array) -> jax.Array:
     """Maps uint8 in [0, 255] to float32 in [-1, 1]."""
     return picture.astype(jnp.float32) / 127.5 - 1.0

@@ -17,9 +17,13 @@ def uniform_weighting(sigma: jax.Array) -> jax.Array:
     return jnp.ones_like(sigma)
 
 
-def edm_weighting(sigma_data: float) -> Weighting:
-    """Returns 1 / c_out^2, which gives every sigma unit loss at initialisation (EDM, section 5)."""
-    return lambda sigma: 1.0 / denoiser.preconditioning(sigma, sigma_data).c_out ** 2
+def output_weighting(precondition: denoiser.Precondition) -> Weighting:
+    """Returns 1 / c_out^2: the squared error of the network's own output.
+
+    With EDM's scalings every sigma has unit loss at initialisation (Karras et al. 2022, section 5);
+    of a network that predicts noise it is DDPM's loss.
+    """
+    return lambda sigma: 1.0 / precondition(sigma).c_out ** 2
 
 
 def denoising_loss(
@@ -52,6 +56,22 @@ def clipped_squared_error(a: jax.Array, b: jax.Array) -> jax.Array:
     and stays: white holes in the faces.
     """
     return squared_error(jnp.clip(a, 0.0, 1.0), jnp.clip(b, 0.0, 1.0))
+
+
+def bounded_squared_error(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Squared error of clipped pictures that pulls on what has left [0, 1], an `ImageDistance`.
+
+    Outside of [0, 1] it goes on along the tangent, `(c - b)^2 + 2 (a - c) (c - b)` with
+    c = clip(a). So it is convex, a pixel driven past white comes back, unlike with
+    `clipped_squared_error`, and one that is to be white may lie anywhere beyond it, since pictures
+    are clipped in the end.
+
+    Args:
+        a: `[B, H, W, 3]`.
+        b: `[B, H, W, 3]` in [0, 1].
+    """
+    c = jnp.clip(a, 0.0, 1.0)
+    return jnp.mean((c - b) ** 2 + 2.0 * (a - c) * (c - b), axis=(1, 2, 3))
 
 
 def refinement_loss(

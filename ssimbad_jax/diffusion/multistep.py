@@ -42,6 +42,7 @@ def ddim(
     *,
     key: jax.Array | None = None,
     eta: float = 0.0,
+    clip_denoised: bool = False,
     walk: samplers.Walk = samplers.walk,
 ) -> jax.Array:
     """Walks with DDIM's steps (Song et al. 2021, arXiv 2010.02502): one network call a step.
@@ -55,6 +56,8 @@ def ddim(
         sigma_grid: `[steps + 1]`.
         key: needed when `eta` is positive.
         eta: share of the ancestral noise, in [0, 1].
+        clip_denoised: clip each D to [-1, 1], but not the noise that it leaves, x - D, as DDPM's
+            code does.
         walk: takes the steps.
 
     Returns:
@@ -68,7 +71,10 @@ def ddim(
 
     def step(x: jax.Array, at: samplers.Step) -> tuple[jax.Array, samplers.Passed]:
         denoised = _denoise(denoise, x, at.sigma)
-        return _move(x, denoised, at, eta, key), samplers.Passed(at.sigma, x, denoised)
+        x_next = _move(x, denoised, at, eta, key)
+        if clip_denoised:
+            x_next += jnp.clip(denoised, -1.0, 1.0) - denoised
+        return x_next, samplers.Passed(at.sigma, x, denoised)
 
     steps = samplers.grid_steps(sigma_grid, noise.dtype)
     return walk(step, steps.sigma[0] * noise, steps)

@@ -1,7 +1,8 @@
 """Noise schedules: how sigma is drawn in training, told to the network, and walked in sampling.
 
 EDM (Karras et al. 2022, arXiv 2206.00364, table 1) answers with three unrelated scales. SSIMBaD
-(Seo et al. 2025, arXiv 2506.04283) uses one scale phi, chosen for the data, three times.
+(Seo et al. 2025, arXiv 2506.04283) uses one scale phi, chosen for the data, three times. DDPM
+(Ho et al. 2020, arXiv 2006.11239) has a table of noise levels and uses its index three times.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from ssimbad_jax.diffusion import sigma_scale
 
@@ -22,10 +24,12 @@ class Schedule:
         sample_sigma: (key, shape) -> float32 sigma of that shape, drawn for training.
         embed_sigma: sigma -> c_noise of the same shape, what the network is told.
         sigma_grid: steps -> float64 [steps + 1] NumPy array, the noise levels that sampling walks:
-            from sigma_max down to sigma_min, then 0. A second argument is the noise level to start
-            from instead of sigma_max. Raises ValueError if steps < 1, or the start is out of range.
+            from sigma_max down to sigma_min, then 0; DDPM's ends at its smallest noise level. A
+            second argument is the noise level to start from instead of sigma_max. Raises
+            ValueError if steps < 1 or too many, or the start is out of range.
         sigma_min: smallest noise level, above 0.
         sigma_max: largest noise level.
+        start_scale: sigma -> standard deviation of what a walk from pure noise starts with there.
     """
 
     sample_sigma: Callable[[jax.Array, tuple[int, ...]], jax.Array]
@@ -33,6 +37,7 @@ class Schedule:
     sigma_grid: Callable[..., np.ndarray]
     sigma_min: float
     sigma_max: float
+    start_scale: Callable[[ArrayLike], ArrayLike] = lambda sigma: sigma
 
 
 def ssimbad(
@@ -100,6 +105,87 @@ def edm(
         return np.append(np.clip(root**rho, sigma_min, start), 0.0)
 
     return Schedule(sample_sigma, embed_sigma, sigma_grid, sigma_min, sigma_max)
+
+
+def ddpm(num_levels: int = 1000, beta_first: float = 1e-6, beta_last: float = 1e-2) -> Schedule:
+    """Returns DDPM's schedule with linear betas, by default AnimeDiffusion's (Cao et al. 2024).
+
+    With `x_t = sqrt(gamma_t) x0 + sqrt(1 - gamma_t) n`, gamma_t the product of 1 - beta up to t,
+    `x_t / sqrt(gamma_t)` has the noise level `sigma_t = sqrt(1 / gamma_t - 1)`. Training draws t
+    uniformly, the network is told t, and a walk of k steps goes through the indices 1 + i (N // k),
+    i < k, to index 0. Between the levels of the table t is interpolated in ln sigma.
+
+    Args:
+        num_levels: N.
+        beta_first: of index 0.
+        beta_last: of index N - 1.
+
+    Raises:
+        ValueError: fewer than 2 levels, or not 0 < beta_first <= beta_last < 1.
+    """
+    if num_levels < 2 or not 0 < beta_first <= beta_last < 1:
+        raise ValueError(
+            f"num_levels is {num_levels}, beta_first {beta_first} and beta_last {beta_last}; "
+            "choose 2 levels or more and 0 < beta_first <= beta_last < 1"
+        )
+    # 1 / gamma - 1 without cancellation where gamma is near 1.
+    log_gamma = np.cumsum(np.log1p(-np.linspace(beta_first, beta_last, num_levels)))
+    table = np.sqrt(np.expm1(-log_gamma))
+    sigma_min, sigma_max = float(table[0]), float(table[-1])
+
+    def sample_sigma(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        return jnp.asarray(table, jnp.float32)[jax.random.randint(key, shape, 0, num_levels)]
+
+    def embed_sigma(sigma: jax.Array) -> jax.Array:
+        levels = jnp.asarray(np.log(table), jnp.float32)
+        return jnp.interp(jnp.log(sigma), levels, jnp.arange(num_levels, dtype=jnp.float32))
+
+    def sigma_grid(steps: int, start: float = sigma_max) -> np.ndarray:
+        _check_grid(steps, start, sigma_min, sigma_max)
+        levels = int(np.searchsorted(table, start * (1 + 1e-9), side="right"))
+        if steps >= levels:
+            raise ValueError(f"steps is {steps}; there are {levels - 1} noise levels to walk")
+        passed = 1 + np.arange(steps) * (levels // steps)
+        return table[np.append(passed[::-1], 0)]
+
+    # Pure noise stands for x_t itself, which has unit variance.
+    return Schedule(
+        sample_sigma,
+        embed_sigma,
+        sigma_grid,
+        sigma_min,
+        sigma_max,
+        start_scale=lambda sigma: (1 + jnp.square(sigma)) ** 0.5,
+    )
+
+
+def single(sigma: float = 80.0) -> Schedule:
+    """Returns the schedule of a network that answers at once: one noise level, one step.
+
+    Args:
+        sigma: the noise level.
+
+    Raises:
+        ValueError: sigma is not positive.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}; it must be positive")
+
+    def sigma_grid(steps: int, start: float = sigma) -> np.ndarray:
+        if steps != 1 or start != sigma:
+            raise ValueError(
+                f"steps is {steps} and start {start}; a schedule with the single noise level "
+                f"{sigma} has 1 step, from there"
+            )
+        return np.array([sigma, 0.0])
+
+    return Schedule(
+        sample_sigma=lambda key, shape: jnp.full(shape, sigma, jnp.float32),
+        embed_sigma=jnp.zeros_like,
+        sigma_grid=sigma_grid,
+        sigma_min=sigma,
+        sigma_max=sigma,
+    )
 
 
 def sub_grid(grid: np.ndarray, steps: int) -> np.ndarray:

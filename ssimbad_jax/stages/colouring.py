@@ -39,21 +39,25 @@ ColourBatch = Callable[..., jax.Array]
 
 
 def methods(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> list[Method]:
-    """Returns the sampler of `eval`, and the posterior mean, which is never guided."""
+    """Returns the sampler of `eval`, and the posterior mean, which is never guided.
+
+    A network with a single noise level has no other answer than its sampler's.
+    """
     noise_schedule = components.noise_schedule(config, workdir)
     draws = config.eval.posterior_draws
-    return [
-        Method(
-            solvers.name(config),
-            solvers.network_calls(config, noise_schedule),
-            solvers.sample(config, noise_schedule),
-        ),
-        Method(
-            "posterior mean" + (f" of {draws}" if draws > 1 else ""),
-            draws,
-            solvers.posterior_mean(config, noise_schedule),
-        ),
-    ]
+    sampler = Method(
+        solvers.name(config),
+        solvers.network_calls(config, noise_schedule),
+        solvers.sample(config, noise_schedule),
+    )
+    if config.diffusion.schedule == "single":
+        return [sampler]
+    mean = Method(
+        "posterior mean" + (f" of {draws}" if draws > 1 else ""),
+        draws,
+        solvers.posterior_mean(config, noise_schedule),
+    )
+    return [sampler, mean]
 
 
 def compile_method(

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
+from flax import linen as nn
 
 from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_face
 from ssimbad_jax.diffusion import denoiser, losses, schedule, sigma_scale
@@ -56,7 +57,7 @@ def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
 
 
 def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
-    """Returns the network."""
+    """Returns the U-Net of the config."""
     model = config.model
     return unet_lib.UNet(
         base_channels=model.base_channels,
@@ -69,11 +70,21 @@ def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
     )
 
 
+# Networks by `model.name`. All are called with `[B, H, W, 7]` (noisy image, sketch, reference) and
+# c_noise `[B]`, and return `[B, H, W, 3]`.
+NETWORKS: dict[str, Callable[[ml_collections.ConfigDict], nn.Module]] = {"unet": unet}
+
+
+def network(config: ml_collections.ConfigDict) -> nn.Module:
+    """Returns the network that `model.name` means."""
+    return NETWORKS[config.model.name](config)
+
+
 def init_params(config: ml_collections.ConfigDict, key: jax.Array) -> Any:
     """Returns freshly drawn parameters."""
     size = config.data.image_size
     x = jnp.zeros((1, size, size, unet_lib.INPUT_CHANNELS))
-    return unet(config).init(key, x, jnp.zeros((1,)))["params"]
+    return network(config).init(key, x, jnp.zeros((1,)))["params"]
 
 
 def abstract_params(config: ml_collections.ConfigDict, where: jax.sharding.Sharding) -> Any:
@@ -87,12 +98,23 @@ def with_sharding(tree: Any, where: jax.sharding.Sharding) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree)
 
 
+SCHEDULES: dict[str, Callable[[ml_collections.ConfigDict, pathlib.Path], schedule.Schedule]] = {
+    "ssimbad": lambda config, workdir: schedule.ssimbad(
+        sigma_scale_of_run(config, workdir), config.diffusion.sigma_min, config.diffusion.sigma_max
+    ),
+    "edm": lambda config, workdir: schedule.edm(
+        config.diffusion.sigma_min, config.diffusion.sigma_max
+    ),
+    "ddpm": lambda config, workdir: schedule.ddpm(
+        config.diffusion.num_levels, config.diffusion.beta_first, config.diffusion.beta_last
+    ),
+    "single": lambda config, workdir: schedule.single(config.diffusion.sigma_max),
+}
+
+
 def noise_schedule(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> schedule.Schedule:
     """Returns the schedule of `diffusion.schedule`; SSIMBaD's scale is that of the calibration."""
-    sigma_range = (config.diffusion.sigma_min, config.diffusion.sigma_max)
-    if config.diffusion.schedule == "edm":
-        return schedule.edm(*sigma_range)
-    return schedule.ssimbad(sigma_scale_of_run(config, workdir), *sigma_range)
+    return SCHEDULES[config.diffusion.schedule](config, workdir)
 
 
 def sigma_scale_of_run(
@@ -108,15 +130,27 @@ def sigma_scale_of_run(
     return calibrate.scale_from_json(workdir / calibrate.RESULT)
 
 
+PRECONDITIONINGS: dict[str, Callable[[float], denoiser.Precondition]] = {
+    "edm": denoiser.karras,
+    "noise": lambda sigma_data: denoiser.noise_prediction,
+    "image": lambda sigma_data: denoiser.image_prediction,
+}
+
+
+def precondition(config: ml_collections.ConfigDict) -> denoiser.Precondition:
+    """Returns the scalings of `diffusion.preconditioning`."""
+    return PRECONDITIONINGS[config.diffusion.preconditioning](config.diffusion.sigma_data)
+
+
 def denoise_with_params(
     config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
 ) -> DenoiseWithParams:
     """Returns D as a function of (params, noisy, sigma, condition)."""
-    network, sigma_data = unet(config), config.diffusion.sigma_data
+    module, scalings = network(config), precondition(config)
 
     def denoise(params: Any, noisy: jax.Array, sigma: jax.Array, condition: jax.Array) -> jax.Array:
         def apply(x: jax.Array, c_noise: jax.Array) -> jax.Array:
-            return jnp.asarray(network.apply({"params": params}, x, c_noise))
+            return jnp.asarray(module.apply({"params": params}, x, c_noise))
 
         return denoiser.denoise(
             apply,
@@ -124,7 +158,7 @@ def denoise_with_params(
             sigma,
             condition,
             embed_sigma=noise_schedule.embed_sigma,
-            sigma_data=sigma_data,
+            precondition=scalings,
         )
 
     return denoise
@@ -133,7 +167,7 @@ def denoise_with_params(
 def weighting(config: ml_collections.ConfigDict) -> losses.Weighting:
     """Returns the weight of the loss as a function of sigma."""
     if config.train.loss_weighting == "edm":
-        return losses.edm_weighting(config.diffusion.sigma_data)
+        return losses.output_weighting(precondition(config))
     return losses.uniform_weighting
 
 

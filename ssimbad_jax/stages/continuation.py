@@ -42,9 +42,14 @@ FREE = (
 )
 # What the trained network is used with, whoever uses it.
 _NETWORK = (
+    "model.name",
     "model.num_groups",
     "model.num_heads",
     "diffusion.schedule",
+    "diffusion.preconditioning",
+    "diffusion.num_levels",
+    "diffusion.beta_first",
+    "diffusion.beta_last",
     "diffusion.sigma_data",
     "calibrate.scale",
     "calibrate.c",
@@ -121,7 +126,7 @@ def _relevant(kept: Record) -> Record:
     for section in ("train", "refine"):
         if kept.get(section, {}).get("steps"):
             fields.pop(f"{section}.epochs")  # only counted where no steps are given
-    if kept["diffusion"]["schedule"] == "edm":
+    if kept["diffusion"]["schedule"] != "ssimbad":
         return {n: v for n, v in fields.items() if not n.startswith("calibrate.")}
     if kept["calibrate"]["scale"] == "rational":
         used = ("calibrate.scale", "calibrate.c")

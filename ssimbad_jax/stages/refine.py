@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from ssimbad_jax.diffusion import losses, schedule, trajectory_gradient
+from ssimbad_jax.diffusion import denoiser, inversion, losses, schedule, trajectory_gradient
 from ssimbad_jax.metrics import ms_ssim
 from ssimbad_jax.models import perceptual
 from ssimbad_jax.stages import components, solvers, train, training_run, weights
@@ -30,6 +30,7 @@ PRETRAINED_STEP = "pretrained_step"
 # What `refine.losses` can be made of; each is built when it is used, as LPIPS reads its weights.
 DISTANCES: dict[str, Callable[[], losses.ImageDistance]] = {
     "mse": lambda: losses.squared_error,
+    "bounded": lambda: losses.bounded_squared_error,
     "paper": lambda: losses.clipped_squared_error,
     "ms_ssim": lambda: lambda a, b: 1.0 - ms_ssim.ms_ssim(a, b),
     "lpips_alex": lambda: perceptual.lpips("alex"),
@@ -183,6 +184,7 @@ def differentiable_sample(
     solver = solvers.SOLVERS[settings.sampler]
     options = solver.options(solvers.of_refinement(config).eval)
     denoise = components.denoise_with_params(config, noise_schedule)
+    start = STARTS[settings.start](config, noise_schedule)
     longest = settings.sampler_steps
     shortest = settings.min_sampler_steps or longest
     grids = np.stack(
@@ -199,10 +201,15 @@ def differentiable_sample(
     def sample(params: Any, examples: Examples) -> jax.Array:
         length = examples.length[0] if length_is_drawn else longest
         gradient_steps = examples.gradient_steps[0] if gradient_is_drawn else most_gradient
+        grid = jnp.asarray(grids, jnp.float32)[length - shortest if length_is_drawn else 0]
+
+        def of_examples(noisy: jax.Array, sigma: jax.Array) -> jax.Array:
+            return denoise(params, noisy, sigma, examples.condition)
+
         return solver.sampler(
-            lambda noisy, sigma: denoise(params, noisy, sigma, examples.condition),
-            examples.noise,
-            jnp.asarray(grids, jnp.float32)[length - shortest] if length_is_drawn else grids[0],
+            of_examples,
+            start(of_examples, examples, grid),
+            grid,
             key=examples.key,
             walk=trajectory_gradient.rematerialised_walk(
                 longest - length, longest - gradient_steps
@@ -211,6 +218,35 @@ def differentiable_sample(
         )
 
     return sample
+
+
+def _pure_noise(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> Callable[[denoiser.DenoiseFn, Examples, jax.Array], jax.Array]:
+    def noise(denoise: denoiser.DenoiseFn, examples: Examples, grid: jax.Array) -> jax.Array:
+        return jnp.asarray(noise_schedule.start_scale(grid[0]) / grid[0]) * examples.noise
+
+    return noise
+
+
+def _encoded_target(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
+) -> Callable[[denoiser.DenoiseFn, Examples, jax.Array], jax.Array]:
+    def encoded(denoise: denoiser.DenoiseFn, examples: Examples, grid: jax.Array) -> jax.Array:
+        found = inversion.encode(
+            denoise,
+            examples.image,
+            examples.noise,
+            grid,
+            clip_denoised=config.eval.clip_denoised,
+        )
+        return jax.lax.stop_gradient(found)
+
+    return encoded
+
+
+# What `refine.start` means: what a walk starts with, in units of its first noise level.
+STARTS = {"noise": _pure_noise, "target": _encoded_target}
 
 
 def _grid(

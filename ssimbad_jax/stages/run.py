@@ -23,8 +23,19 @@ from ssimbad_jax.stages import (
 )
 from ssimbad_jax.training import progress, sharding
 
-# Sections of the config for which no default may be guessed.
+# Sections of the config for which no default may be guessed, and what all runs did before they had
+# these fields.
 NETWORK = ("data", "model", "diffusion", "calibrate")
+_BEFORE: dict[str, dict[str, Any]] = {
+    "data": {"colour_jitter": 0.0},
+    "model": {"name": "unet"},
+    "diffusion": {
+        "preconditioning": "edm",
+        "num_levels": 1000,
+        "beta_first": 1e-6,
+        "beta_last": 1e-2,
+    },
+}
 
 Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
@@ -135,7 +146,8 @@ def _with_newer_fields(kept: dict[str, Any]) -> dict[str, Any]:
     """Fills in the fields that a run's config lacks."""
     paper = components.paper_config()
     newest = components.as_json(paper) if paper else {}
-    return _filled(kept, {name: newest[name] for name in newest if name not in NETWORK})
+    before = {name: fields for name, fields in _BEFORE.items() if name in kept}
+    return _filled(kept, {name: newest[name] for name in newest if name not in NETWORK} | before)
 
 
 def _filled(kept: dict[str, Any], newest: dict[str, Any]) -> dict[str, Any]:

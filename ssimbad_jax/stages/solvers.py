@@ -1,6 +1,7 @@
 """How a trained network samples: which sampler, along which part of which sigma grid."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -38,10 +39,23 @@ def _churn(evaluation: ml_collections.ConfigDict) -> dict[str, Any]:
 SOLVERS = {
     "heun": Solver(samplers.heun, lambda steps: 2 * steps - 1, _churn),
     "euler": Solver(samplers.euler, lambda steps: steps, _churn),
-    "ddim": Solver(multistep.ddim, lambda steps: steps, lambda evaluation: {"eta": evaluation.eta}),
+    "ddim": Solver(
+        multistep.ddim,
+        lambda steps: steps,
+        lambda evaluation: {n: evaluation[n] for n in ("eta", "clip_denoised")},
+    ),
     "dpmpp_2m": Solver(multistep.dpmpp_2m, lambda steps: steps),
     "dpmpp_2m_sde": Solver(multistep.dpmpp_2m_sde, lambda steps: steps),
     "unipc": Solver(multistep.unipc, lambda steps: steps),
+}
+
+# Options that not every solver uses, and what leaves them out.
+_OFF = {"churn": "0", "eta": "0", "clip_denoised": "False"}
+
+# Steps that the noise levels of a schedule suffice for, where they are counted.
+_MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
+    "ddpm": lambda config: config.diffusion.num_levels - 1,
+    "single": lambda config: 1,
 }
 
 # Streams of a sampler's key for what is drawn before it starts.
@@ -77,9 +91,25 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     return changed
 
 
+def sigma_range(config: ml_collections.ConfigDict) -> tuple[float, float]:
+    """Returns the smallest and the largest noise level that walks pass."""
+    diffusion = config.diffusion
+    if diffusion.schedule == "ddpm":
+        made = schedule.ddpm(diffusion.num_levels, diffusion.beta_first, diffusion.beta_last)
+        return made.sigma_min, made.sigma_max
+    return (0.0 if diffusion.schedule == "single" else diffusion.sigma_min), diffusion.sigma_max
+
+
 def grid_problem(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
-    """Yields a line if the grid of `eval` or `refine` is too short for its walk."""
+    """Yields a line if the walk of `eval` or `refine` does not fit its grid or the schedule."""
     steps, grid_steps = (config[section][n] for n in ("sampler_steps", "grid_steps"))
+    most = _MOST_STEPS.get(config.diffusion.schedule, lambda config: math.inf)(config)
+    for name, value in (("sampler_steps", steps), ("grid_steps", grid_steps)):
+        if value > most:
+            yield (
+                f"{section}.{name} is {value}, but diffusion.schedule = "
+                f"{config.diffusion.schedule!r} has noise levels for {most}; set it to that or less"
+            )
     if 0 < grid_steps < steps:
         yield (
             f"{section}.grid_steps is {grid_steps}, fewer than {section}.sampler_steps = "
@@ -89,23 +119,24 @@ def grid_problem(config: ml_collections.ConfigDict, section: str) -> Iterator[st
 
 def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
     """Yields what is wrong with how `eval` samples, a line each."""
-    evaluation, diffusion = config.eval, config.diffusion
+    evaluation = config.eval
     yield from grid_problem(config, "eval")
+    low, high = sigma_range(config)
     start = evaluation.start_sigma
-    if start and not diffusion.sigma_min < start <= diffusion.sigma_max:
+    if start and not low < start <= high:
         yield (
-            f"eval.start_sigma is {start}; set it above diffusion.sigma_min = "
-            f"{diffusion.sigma_min} and to at most diffusion.sigma_max = {diffusion.sigma_max}, "
-            "or to 0 to start from pure noise"
+            f"eval.start_sigma is {start}; set it above the smallest noise level, {low:.4g}, and "
+            f"to at most the largest, {high:.4g}, or to 0 to start from pure noise"
         )
     if not evaluation.eta <= 1:
         yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
-    for option in ("churn", "eta"):
+    for option in _OFF:
         using = users(option, evaluation)
         if evaluation[option] and evaluation.sampler not in using:
             yield (
                 f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
-                f"use; set it to 0, or eval.sampler to {' or '.join(map(repr, using))}"
+                f"use; set it to {_OFF[option]}, or eval.sampler to "
+                f"{' or '.join(map(repr, using))}"
             )
 
 
@@ -194,6 +225,7 @@ def _sample(
     solver, from_mean = SOLVERS[config.eval.sampler], config.eval.start_sigma > 0
     options = solver.options(config.eval)
     mean = posterior_mean(config, noise_schedule)
+    start_scale = noise_schedule.start_scale(grid[0]) / grid[0]
 
     def sample(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> Any:
         sampler = solver.sampler
@@ -201,6 +233,8 @@ def _sample(
             sampler = fidelity.starting_from(sampler, mean(params, noise, condition, key))
             # Not the noise that the mean was made of.
             noise = samplers.draw_noise(key, _START, noise)
+        else:
+            noise = start_scale * noise
         return used(sampler)(
             lambda noisy, sigma: denoise(params, noisy, sigma, condition),
             noise,

@@ -5,6 +5,7 @@ calibration.json + pictures -> checkpoints/pretrain, metrics.jsonl, samples/*.pn
 
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +20,8 @@ from ssimbad_jax.training import state as state_lib
 # A stream of the run's key, apart from those of `training_run`.
 _INIT = 0
 
-# A stream of a step's key, apart from the three that it is split into for all else.
-_DROP = 3
+# Streams of a step's key, apart from the three that it is split into for all else.
+_DROP, _JITTER = 3, 4
 
 
 class Examples(NamedTuple):
@@ -56,7 +57,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         log=pathlib.Path(),
         samples=pathlib.Path("samples"),
         draw=functools.partial(draw_examples, config=config, noise_schedule=noise_schedule),
-        loss_fn=pretraining_loss(config, noise_schedule),
+        loss_fn=LOSSES[config.train.loss](config, noise_schedule),
         init_params=lambda: init(jax.random.fold_in(key, _INIT)),
         sample=solvers.sample(config, noise_schedule),
         key=key,
@@ -106,11 +107,20 @@ def draw_training_examples(
     config: ml_collections.ConfigDict,
     noise_schedule: schedule.Schedule,
 ) -> Examples:
-    """Draws examples, some without conditions, as `train.drop_sketch|drop_reference` say.
+    """Draws examples, some recoloured or without conditions.
 
-    Validation draws with `draw_examples`, so that its losses stay comparable.
+    `data.colour_jitter`, `train.drop_sketch` and `train.drop_reference` say how. Validation draws
+    with `draw_examples`, so that its losses stay comparable.
     """
     examples = draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
+    if config.data.colour_jitter:
+        image, condition = conditions.jitter_colours(
+            jax.random.fold_in(key, _JITTER),
+            examples.image,
+            examples.condition,
+            config.data.colour_jitter,
+        )
+        examples = examples._replace(image=image, condition=condition)
     dropped = config.train.drop_sketch, config.train.drop_reference
     if not any(dropped):
         return examples
@@ -135,3 +145,9 @@ def pretraining_loss(
         return weighting(examples.sigma) * loss
 
     return loss_fn
+
+
+# What `train.loss` means.
+LOSSES: dict[str, Callable[[ml_collections.ConfigDict, schedule.Schedule], state_lib.LossFn]] = {
+    "denoising": pretraining_loss
+}

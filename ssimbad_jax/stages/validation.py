@@ -9,15 +9,28 @@ import ml_collections
 from ssimbad_jax.data import picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
-from ssimbad_jax.stages import guided_denoiser, scores, solvers, training_checks, weights
+from ssimbad_jax.stages import (
+    components,
+    guided_denoiser,
+    refine,
+    scores,
+    solvers,
+    train,
+    training_checks,
+    weights,
+)
 
 CHOICES = {
     "data.warp": warp.KINDS,
     "model.compute_dtype": ("float32", "bfloat16"),
-    "diffusion.schedule": ("ssimbad", "edm"),
+    "model.name": tuple(components.NETWORKS),
+    "diffusion.schedule": tuple(components.SCHEDULES),
+    "diffusion.preconditioning": tuple(components.PRECONDITIONINGS),
     "calibrate.scale": ("rational", "best", "table"),
+    "train.loss": tuple(train.LOSSES),
     "train.loss_weighting": ("uniform", "edm"),
     "refine.checkpoint": ("newest", "best"),
+    "refine.start": tuple(refine.STARTS),
     "refine.sampler": tuple(solvers.SOLVERS),
     "eval.weights": weights.CHOICES,
     "eval.sampler": tuple(solvers.SOLVERS),
@@ -29,6 +42,7 @@ AT_LEAST = {
     "seed": 0,
     "data.image_size": ssim.GAUSSIAN_WINDOW,  # results are scored with it
     "data.condition_size": 32,
+    "data.colour_jitter": 0,
     "data.max_bad_fraction": 0,
     "data.num_workers": 0,
     "data.toy_faces_train": 1,
@@ -37,6 +51,7 @@ AT_LEAST = {
     "model.num_res_blocks": 1,
     "model.num_heads": 1,
     "model.num_groups": 1,
+    "diffusion.num_levels": 2,
     "calibrate.num_images": 1,
     "calibrate.num_sigmas": 16,
     "calibrate.num_draws": 1,
@@ -233,6 +248,11 @@ def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
         yield (
             f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
             f"{diffusion.sigma_max}; set sigma_min below sigma_max"
+        )
+    if not 0 < diffusion.beta_first <= diffusion.beta_last < 1:
+        yield (
+            f"diffusion.beta_first is {diffusion.beta_first} and diffusion.beta_last "
+            f"{diffusion.beta_last}; set 0 < beta_first <= beta_last < 1"
         )
 
 

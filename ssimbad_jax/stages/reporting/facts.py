@@ -123,9 +123,13 @@ def _network(run: run_files.RunFiles) -> str:
     return f"U-Net, {base} channels × {multipliers}, {groups} groups"
 
 
+# What schedules without a calibrated scale are called.
+_SCHEDULES = {"edm": "EDM", "ddpm": "DDPM", "single": "a single noise level"}
+
+
 def _schedule(run: run_files.RunFiles) -> str:
-    if run.config.get("diffusion.schedule") == "edm":
-        return "EDM"
+    if (name := run.config.get("diffusion.schedule")) in _SCHEDULES:
+        return _SCHEDULES[name]
     if run.calibration is None:
         return MISSING
     chosen = run.calibration.record["chosen"]

@@ -140,6 +140,11 @@ def check(settings: Settings, config: ml_collections.ConfigDict) -> None:
         if unknown or not names:
             value = unknown[0] if unknown else ""
             raise ValueError(f"--{flag} names {value!r}; choose out of {','.join(known)}")
+    if config.diffusion.schedule not in ("ssimbad", "edm"):
+        raise ValueError(
+            f"the run's diffusion.schedule is {config.diffusion.schedule!r}, whose noise levels "
+            "are its own; study a run with 'ssimbad' or 'edm'"
+        )
     low, high = config.diffusion.sigma_min, config.diffusion.sigma_max
     for sigma_max in settings.sigma_max:
         if not low < sigma_max <= high:
