@@ -144,7 +144,10 @@ def make_conditions(
     stored_size = image.shape[1]
     warp_map = warp_lib.random_warp_map(warp_key, len(image), stored_size, stored_size, warp)
     reference = warp_lib.warped(image, warp_map, warp)
-    pictures = (resize(picture, image_size) for picture in (image, sketch, reference))
-    # Pixels shrink about the picture's corner, not about the middle of its first pixel.
-    positions = (resize(warp_map, image_size) + 0.5) * (image_size / stored_size) - 0.5
-    return Conditioned(*pictures, positions)
+    return Conditioned(
+        image=resize(image, image_size),
+        sketch=resize(sketch, image_size),
+        reference=resize(reference, image_size),
+        # Pixels shrink about the picture's corner, not about the middle of its first pixel.
+        warp_map=(resize(warp_map, image_size) + 0.5) * (image_size / stored_size) - 0.5,
+    )

@@ -130,7 +130,8 @@ def correspondence_weights(warp_map: jax.Array, cell: int) -> jax.Array:
     position = (middles + 0.5) / cell - 0.5
 
     def near(position: jax.Array, count: int) -> jax.Array:
-        distance = jnp.abs(position[..., None] - jnp.arange(count, dtype=position.dtype))
+        cells = jnp.arange(count, dtype=position.dtype)[None, None, None, :]
+        distance = jnp.abs(position[..., None] - cells)
         return jax.nn.relu(1.0 - distance)
 
     across = near(position[..., 0], columns)

@@ -13,7 +13,7 @@ import ml_collections
 
 from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import losses, schedule
-from ssimbad_jax.stages import components, solvers, training_run, weights
+from ssimbad_jax.stages import components, scft_loss, solvers, training_run, weights
 from ssimbad_jax.training import sharding
 from ssimbad_jax.training import state as state_lib
 
@@ -149,5 +149,6 @@ def pretraining_loss(
 
 # What `train.loss` means.
 LOSSES: dict[str, Callable[[ml_collections.ConfigDict, schedule.Schedule], state_lib.LossFn]] = {
-    "denoising": pretraining_loss
+    "denoising": pretraining_loss,
+    "scft": scft_loss.scft_loss,
 }
