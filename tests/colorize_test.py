@@ -262,12 +262,14 @@ def test_a_missing_or_damaged_run_is_refused(finished_run, inputs, tmp_path):
 def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_run, tmp_path):
     config = json.loads((finished_run.workdir / components.CONFIG).read_text())
     del config["train"], config["eval"]["start_sigma"]
+    del config["model"]["name"], config["diffusion"]["preconditioning"]
     (tmp_path / components.CONFIG).write_text(json.dumps(config))
     loaded = run.load_config(tmp_path)
     # What is newer is as the paper has it; what was kept stays.
     assert loaded.eval.start_sigma == 0.0 and loaded.train.epochs == 300
     assert loaded.eval.sampler == "euler"
-    assert components.unet(loaded) == components.unet(finished_run.config)
+    assert components.network(loaded) == components.unet(finished_run.config)
+    assert components.precondition(loaded)(1.0) == components.precondition(finished_run.config)(1.0)
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(finished_run, inputs):

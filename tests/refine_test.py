@@ -245,6 +245,7 @@ def test_losses_are_weighted_sums(config):
     a, b = (sample + 1) / 2, (examples.image + 1) / 2
     expected = {
         "mse": jnp.mean((a - b) ** 2, axis=(1, 2, 3)),
+        "bounded": losses.bounded_squared_error(a, b),
         "paper": jnp.mean((jnp.clip(a, 0, 1) - b) ** 2, axis=(1, 2, 3)),
         "ms_ssim": 1 - ms_ssim.ms_ssim(a, b),
         "lpips_alex": perceptual.lpips("alex")(a, b),
