@@ -30,12 +30,14 @@ def config(prepared_dir):
 
 
 @pytest.fixture
-def examples(config):
-    batch = {"image": jax.random.randint(jax.random.key(9), (3, 32, 32, 3), 0, 255, jnp.uint8)}
-    noise_schedule = components.noise_schedule(config, None)
-    return train.draw_examples(
-        jax.random.key(1), batch, config=config, noise_schedule=noise_schedule
-    )
+def examples():
+    rng = np.random.default_rng(0)
+    image, noise = rng.uniform(-1, 1, (2, 3, 16, 16, 3)).astype(np.float32)
+    condition = rng.uniform(-1, 1, (3, 16, 16, 4)).astype(np.float32)
+    position = np.stack(np.meshgrid(np.arange(16.0), np.arange(16.0)), axis=-1)
+    shifts = np.reshape([1.5, 0.0, 0.0, 3.0, -2.0, 1.0], (3, 1, 1, 2))
+    warp_map = np.float32(position + shifts)
+    return train.Examples(image, condition, np.full(3, 80.0, np.float32), noise, warp_map)
 
 
 def init_params(config):
