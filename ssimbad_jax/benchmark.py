@@ -28,8 +28,7 @@ from jax.sharding import Mesh
 from configs import edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
-from ssimbad_jax.stages import refinement_memory as step_memory
-from ssimbad_jax.stages import validation
+from ssimbad_jax.stages import step_cost, validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -230,19 +229,20 @@ def refinement_memory(pictures: pathlib.Path | None) -> None:
     config.model.compute_dtype = _DTYPE.value
     measured = {}
     for batch_size, steps in ((8, 5), (8, 50), (2, 50)):
-        memory = measured[batch_size, steps] = step_memory.of_step(config, batch_size, steps)
+        config.refine.update(sampler_steps=steps, grid_steps=0)
+        cost = measured[batch_size, steps] = step_cost.of_step(config, "refine", batch_size)
         progress.say(
-            f"batch {batch_size}, {steps} steps, {_DTYPE.value}: {memory.temporary / 1e9:.2f} GB "
-            f"temporary, {memory.arguments / 1e9:.2f} GB state and batch"
+            f"batch {batch_size}, {steps} steps, {_DTYPE.value}: {cost.temporary / 1e9:.2f} GB "
+            f"temporary, {cost.arguments / 1e9:.2f} GB state and batch"
         )
     few, many = (measured[8, steps].temporary for steps in (5, 50))
-    states = 45 * step_memory.state_bytes(config, 8)
+    states = 45 * step_cost.state_bytes(config, 8)
     progress.say(
         f"50 steps take {many / few:.3f} times the temporary memory of 5; without the 45 states "
         f"more ({states / 1e9:.2f} GB) {(many - states) / few:.3f} times"
     )
-    an_image = (measured[8, 50].total - measured[2, 50].total) / 6
-    fixed = measured[2, 50].total - 2 * an_image
+    an_image = (measured[8, 50].memory - measured[2, 50].memory) / 6
+    fixed = measured[2, 50].memory - 2 * an_image
     for gigabytes in (16, 40, 80):
         count = int((_USABLE * gigabytes * 1e9 - fixed) // an_image)
         progress.say(f"{gigabytes} GB, of which {_USABLE:.0%} is used: batch {max(0, count)}")

@@ -11,7 +11,6 @@ import pytest
 from configs import anime_diffusion
 from ssimbad_jax.diffusion import (
     denoiser,
-    inversion,
     losses,
     multistep,
     schedule,
@@ -114,22 +113,3 @@ def test_the_config_is_made_of_these_parts(tmp_path):
     )
     options = solvers.SOLVERS[config.eval.sampler].options(config.eval)
     assert options == {"eta": 0.0, "clip_denoised": True}
-
-
-def test_an_encoded_image_is_decoded_again():
-    """With the exact denoiser of one Gaussian, encoding and decoding are each other's inverse."""
-    mean, spread = 0.2, 0.3
-    keys = jax.random.split(jax.random.key(0))
-    image = mean + spread * jax.random.normal(keys[0], (2, 4, 4, 3))
-
-    def exact(noisy, sigma):
-        share = spread**2 / (spread**2 + sigma[:, None, None, None] ** 2)
-        return mean + share * (noisy - mean)
-
-    grid = DDPM.sigma_grid(500)
-    noise = 0.01 * jax.random.normal(keys[1], image.shape)
-    encoded = inversion.encode(exact, image, noise, grid)
-    # Encoded, the picture is the noise that the probability flow connects it with.
-    expected = (mean + (image - mean) / spread * np.hypot(spread, grid[0])) / grid[0]
-    np.testing.assert_allclose(encoded, expected, atol=0.02)
-    np.testing.assert_allclose(multistep.ddim(exact, encoded, grid), image, atol=0.01)

@@ -17,11 +17,11 @@ _MAX_LINES = 350
 # Imports go from a higher level to a lower one, or stay inside a package. What
 # is not listed (main and the command modules beside it) is above all others.
 _LEVELS = {
+    "config_flag": 2,
     "stages": 2,
     "training": 1,
     "data": 1,
     "metrics": 1,
-    "torch_import": 1,
     "diffusion": 0,
     "models": 0,
 }

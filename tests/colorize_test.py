@@ -287,7 +287,7 @@ def test_a_grid_shorter_than_the_walk_is_refused(finished_run, inputs):
     ("settings", "message"),
     [
         ({"eta": 0.5}, "--eta is 0.5, which 'euler' does not use; set it to 0, or --sampler to"),
-        ({"start_sigma": 90.0}, r"--start_sigma is 90.0; set it above diffusion\.sigma_min"),
+        ({"start_sigma": 90.0}, r"--start_sigma is 90.0; set it above the smallest"),
         ({"posterior_draws": 4}, "--posterior_draws=4 without --start_sigma"),
     ],
 )

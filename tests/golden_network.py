@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ssimbad_jax import torch_import
 from ssimbad_jax.diffusion import denoiser, schedule, sigma_scale
+from ssimbad_jax.models import official_unet
 from ssimbad_jax.models import unet as unet_lib
 
 
@@ -72,7 +72,7 @@ def load(golden: pathlib.Path, name: str) -> GoldenNetwork:
         arrays = dict(file)
     return GoldenNetwork(
         unet=unet,
-        params=torch_import.unet_params(defined_weights(description["params"]), unet),
+        params=official_unet.unet_params(defined_weights(description["params"]), unet),
         arrays=arrays,
         description=description,
         image=jnp.asarray(arrays["image"]),

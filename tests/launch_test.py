@@ -127,7 +127,9 @@ def test_configurations_and_fields_exist(path):
 
 @pytest.mark.parametrize("path", _COMMANDS, ids=_name)
 def test_flags_of_main_exist(path):
-    main = (_REPOSITORY / "ssimbad_jax" / "main.py").read_text()
+    main = "".join(
+        (_REPOSITORY / "ssimbad_jax" / name).read_text() for name in ("main.py", "config_flag.py")
+    )
     defined = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", main))
     commands = re.findall(r"ssimbad_jax\.main((?:[^\n]*\\\n)*[^\n]*)", _text(path))
     assert commands, f"{path} does not call ssimbad_jax.main"

@@ -7,8 +7,8 @@ import optax
 import pytest
 from flax import traverse_util
 
-from ssimbad_jax import torch_import
 from ssimbad_jax.diffusion import denoiser, losses
+from ssimbad_jax.models import official_unet
 from tests import golden_network
 
 
@@ -29,7 +29,7 @@ def test_loss_and_gradients_equal_official(golden, name):
     loss, gradient = loss_and_gradient(case.params)
     np.testing.assert_allclose(loss, case.arrays["train_loss"], rtol=1e-4)
     np.testing.assert_allclose(optax.tree.norm(gradient), case.arrays["train_grad_norm"], rtol=1e-3)
-    by_name = torch_import.official_name_of_path(case.unet)
+    by_name = official_unet.official_name_of_path(case.unet)
     norms = {
         by_name[path]: np.linalg.norm(leaf)
         for path, leaf in traverse_util.flatten_dict(gradient).items()

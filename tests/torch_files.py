@@ -4,6 +4,7 @@ import pickle
 import pickletools
 import struct
 import zipfile
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,92 @@ def state_dict(arrays, older=False, **view):
 class _Nowhere:
     def write(self, text):
         pass
+
+
+class Object(NamedTuple):
+    """An object of any class, as pickles keep it: `argparse.Namespace`, with its `__dict__`."""
+
+    name: str
+    state: Any
+
+
+class Call(NamedTuple):
+    """What `__reduce__` asks for: a function by its name, and its arguments."""
+
+    name: str
+    arguments: tuple
+
+
+def pickled(value, storages):
+    """The opcodes of a value; arrays become tensors, each in a storage of its own."""
+    if isinstance(value, Object):
+        state = pickled(value.state, storages)
+        new = _name(*value.name.rsplit(".", 1)) + pickle.EMPTY_TUPLE + pickle.NEWOBJ
+        return new + state + pickle.BUILD
+    if isinstance(value, Call):
+        function = _name(*value.name.rsplit(".", 1))
+        return function + pickled(value.arguments, storages) + pickle.REDUCE
+    if isinstance(value, np.ndarray):
+        keys = [key for key, kept in enumerate(storages) if kept is value] or [len(storages)]
+        storages += [value] if keys[0] == len(storages) else []
+        return _tensor(value, str(keys[0]), older=False)
+    if isinstance(value, dict):
+        items = b"".join(pickled(part, storages) for item in value.items() for part in item)
+        return pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS
+    if isinstance(value, list):
+        items = b"".join(pickled(item, storages) for item in value)
+        return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS
+    if isinstance(value, tuple):
+        return _tuple(*(pickled(item, storages) for item in value))
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
+def write_checkpoint(path, content):
+    """What torch.save makes of any content."""
+    storages = []
+    opcodes = pickle.PROTO + b"\x02" + pickled(content, storages) + pickle.STOP
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{path.stem}/data.pkl", opcodes)
+        archive.writestr(f"{path.stem}/byteorder", "little")
+        for number, array in enumerate(storages):
+            archive.writestr(f"{path.stem}/data/{number}", array.tobytes())
+
+
+def replace_entry(path, name, content, compression=zipfile.ZIP_STORED):
+    """Writes a zip again with another content of one entry."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, kept in entries.items():
+            is_other = entry == name
+            archive.writestr(
+                entry,
+                content if is_other else kept,
+                compression if is_other else zipfile.ZIP_STORED,
+            )
+
+
+def lightning(state_dict, hyper_parameters, **more):
+    """The content of a checkpoint of Lightning; arrays of its optimiser, callback, options."""
+    moments = {"step": np.array(3, np.float32), "exp_avg": np.zeros(5, np.float32)}
+    return {
+        "epoch": 299,
+        "global_step": 148_500,
+        "pytorch-lightning_version": "2.5.1",
+        "state_dict": state_dict,
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 300}}}},
+        "callbacks": {
+            "ModelCheckpoint{'monitor': 'train_avg_loss'}": {
+                "best_model_score": np.array(0.01, np.float32),
+                "dirpath": Object("pathlib.PosixPath", {}),
+            }
+        },
+        "optimizer_states": [{"state": {0: moments}, "param_groups": [{"lr": 2e-4}]}],
+        "lr_schedulers": [{"lr_lambdas": [None], "last_epoch": 148_500}],
+        "hparams_name": "cfg",
+        "hyper_parameters": hyper_parameters,
+        **more,
+    }
 
 
 def write_zip(path, arrays, pickled=None, **view):

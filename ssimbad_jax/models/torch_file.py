@@ -1,64 +1,33 @@
 """Reads tensors from PyTorch's files without PyTorch, and executes nothing in them.
 
-A `.pth` is a pickle, and a pickle can call anything. Of what such a file may name, only what
-tensors are made of is known here; whatever else it names is refused. Both formats are read:
-the zip of PyTorch 1.6 and later, and the chain of pickles before it.
+Both formats are read: the zip of PyTorch 1.6 and later, and the chain of pickles before it. Of what
+their pickles name only tensors are known, see `torch_pickle`.
 """
 
-import collections
-import io
+import contextlib
 import pathlib
 import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssimbad_jax.models import torch_pickle
+
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-
-_DTYPES = {
-    "DoubleStorage": np.dtype("<f8"),
-    "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
+# What a download often leaves instead of weights, by how it begins.
+_OTHER_FILES = {
+    (b"pk\x03\x04",): "it is cut off; get the file again",
+    (b"<!doctype", b"<html", b"<head"): "it is a web page; get the file from the page's own link",
+    (b"version https://git-lfs",): "it is a pointer of Git LFS; get the file by git lfs pull",
 }
-
-
-def read(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a dictionary of tensors, such as a `state_dict`.
-
-    Args:
-        path: what `torch.save` wrote.
-
-    Returns:
-        The dictionary, tensors being NumPy arrays; dictionaries, lists, numbers and strings stay
-        what they are.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: it is no such file, is damaged, or names anything but tensors.
-    """
-    try:
-        content = _read_zip(path) if zipfile.is_zipfile(path) else _read_chain(path)
-    except _DAMAGE as error:
-        raise ValueError(f"{path.name} is no file of tensors that torch.save wrote: {error}") from (
-            error
-        )
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path.name} holds a {type(content).__name__}, no dictionary of tensors; save the "
-            "model's state_dict()"
-        )
-    return content
-
+# Nested deeper, or named longer, is no weight.
+_MAX_DEPTH = 8
+_MAX_NAME = 200
+_MAX_ITEMS = 1000
 
 # What reading damaged files raises.
 _DAMAGE = (
@@ -74,137 +43,222 @@ _DAMAGE = (
     AttributeError,
     OverflowError,
     MemoryError,
+    RuntimeError,  # an encrypted zip, and nesting too deep
     NotImplementedError,
 )
 
 
-class _Storage:
-    """The numbers that one or more tensors look at; read later in the older format."""
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds that needs no class to be understood.
 
-    def __init__(self, dtype: np.dtype, count: int) -> None:
-        self.dtype = dtype
-        self.count = count
-        self.values = np.zeros(0, dtype)
+    Attributes:
+        tensors: the chosen ones by name, dots between the keys of nested dictionaries.
+        values: numbers, texts and lists of them, likewise, those inside objects included.
+    """
 
-    def fill(self, content: bytes) -> None:
-        if len(content) != self.count * self.dtype.itemsize:
-            raise ValueError(f"{len(content)} bytes where {self.count} {self.dtype} should be")
-        self.values = np.frombuffer(content, self.dtype)
+    tensors: dict[str, np.ndarray]
+    values: dict[str, Any]
 
 
-class _Tensor:
-    """A view of a storage."""
+def read(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a dictionary of tensors, such as a `state_dict`, and refuses whatever else is in it.
 
-    def __init__(
-        self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
-    ) -> None:
-        self._storage, self._offset = storage, offset
-        self._shape, self._strides = shape, strides
+    Args:
+        path: what `torch.save` wrote.
 
-    def array(self) -> np.ndarray:
-        """Returns the numbers, after checking that the view lies inside the storage."""
-        values, shape, strides = self._storage.values, self._shape, self._strides
-        if len(shape) != len(strides) or min([self._offset, *shape, *strides]) < 0:
-            raise ValueError(f"a tensor of shape {shape} and strides {strides}")
-        last = self._offset + sum(
-            (n - 1) * stride for n, stride in zip(shape, strides, strict=True)
-        )
-        count = int(np.prod(shape, dtype=object))
-        if count and (last >= len(values) or count > len(values)):
-            raise ValueError(f"a tensor of shape {shape} does not fit its {len(values)} numbers")
-        if not count:
-            return np.zeros(shape, values.dtype)
-        return np.lib.stride_tricks.as_strided(
-            values[self._offset :], shape, [stride * values.itemsize for stride in strides]
-        ).copy()
+    Returns:
+        The dictionary, tensors being read-only NumPy arrays; dictionaries, lists, numbers and
+        strings stay what they are.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no such file, is damaged, or names anything but tensors.
+    """
+    with contextlib.ExitStack() as open_files, _explained(path):
+        content = _arrays(_open(path, open_files, stub_unknown=False), {})
+    return _dictionary(path, content)
 
 
-def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
-) -> _Tensor:
-    if not isinstance(storage, _Storage):
-        raise ValueError("a tensor without storage")
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+def read_checkpoint(path: pathlib.Path, choose: Callable[[list[str]], Iterable[str]]) -> Checkpoint:
+    """Reads tensors and plain values of a checkpoint that may hold objects of any class.
+
+    Objects stay inert: nothing of them is constructed or called.
+
+    Args:
+        path: what `torch.save` wrote, such as a checkpoint of Lightning.
+        choose: names of all tensors -> those to read; what it raises is passed on.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no such file, or is damaged.
+    """
+    with contextlib.ExitStack() as open_files:
+        with _explained(path):
+            content = _open(path, open_files, stub_unknown=True)
+        tensors, values = _flatten(_dictionary(path, content))
+        names = choose(list(tensors))
+        with _explained(path):
+            return Checkpoint({name: tensors[name].array() for name in names}, values)
 
 
-def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
-    return tensor
+def _open(path: pathlib.Path, open_files: contextlib.ExitStack, stub_unknown: bool) -> Any:
+    """Returns the content, whose tensors can be read as long as the files are open."""
+    if zipfile.is_zipfile(path):
+        archive = open_files.enter_context(zipfile.ZipFile(path))
+        return _read_zip(archive, stub_unknown)
+    file = open_files.enter_context(path.open("rb"))
+    return _read_chain(file, path.stat().st_size, stub_unknown)
 
 
-_KNOWN: Mapping[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    **{("torch", name): dtype for name, dtype in _DTYPES.items()},
-}
+@contextlib.contextmanager
+def _explained(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(
+            f"{path.name} is no file of tensors that torch.save wrote: {reason}"
+        ) from error
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Knows the names tensors are made of, and no others."""
-
-    def __init__(self, file: Any, storage: Callable[[str, np.dtype, int], _Storage]) -> None:
-        super().__init__(file)
-        self._storage = storage
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(
-                f"it names {module}.{name}, which is not part of a tensor and is not executed"
-            )
-        return _KNOWN[module, name]
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _, count, *_ = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
-            raise pickle.UnpicklingError(f"an unknown kind of content, {kind!r}")
-        return self._storage(key, dtype, int(count))
-
-
-def _read_zip(path: pathlib.Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise ValueError("it is a zip without data.pkl")
-        folder = pickles[0].removesuffix("data.pkl")
-        storages: dict[str, _Storage] = {}
-
-        def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
-            if key not in storages:
-                storages[key] = _Storage(dtype, count)
-                storages[key].fill(archive.read(f"{folder}data/{key}"))
-            return storages[key]
-
-        content = _TensorUnpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
-        return _arrays(content)
-
-
-def _read_chain(path: pathlib.Path) -> Any:
-    storages: dict[str, _Storage] = {}
-
-    def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
-        return storages.setdefault(key, _Storage(dtype, count))
-
-    with path.open("rb") as file:
-        # The magic number, the version, and sizes of C types.
-        magic, _, _ = (_TensorUnpickler(file, storage).load() for _ in range(3))
-        if magic != _MAGIC_NUMBER:
-            raise ValueError("it does not start like one")
-        content = _TensorUnpickler(file, storage).load()
-        for key in _TensorUnpickler(file, storage).load():
-            (count,) = struct.unpack("<q", file.read(8))
-            if count != storages[key].count:
-                raise ValueError(f"{count} numbers where {storages[key].count} should be")
-            storages[key].fill(file.read(count * storages[key].dtype.itemsize))
-    return _arrays(content)
-
-
-def _arrays(content: Any) -> Any:
-    """Replaces tensors by arrays, in dictionaries, lists and tuples."""
-    if isinstance(content, _Tensor):
-        return content.array()
+def _dictionary(path: pathlib.Path, content: Any) -> dict[str, Any]:
     if isinstance(content, dict):
-        return {key: _arrays(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_arrays(value) for value in content]
+        return content
+    if isinstance(content, torch_pickle.Stub):
+        what = f"a whole object of the class {content.name[:_MAX_NAME]!r}"
+    else:
+        what = f"a {type(content).__name__}"
+    raise ValueError(
+        f"{path.name} holds {what}, no dictionary of tensors; save the model's state_dict()"
+    )
+
+
+def _read_zip(archive: zipfile.ZipFile, stub_unknown: bool) -> Any:
+    pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise ValueError("it is a zip without data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
+    storages: dict[str, torch_pickle.Storage] = {}
+
+    def get_storage(key: str, dtype: np.dtype, count: int) -> torch_pickle.Storage:
+        if key not in storages:
+            name, size = f"{folder}data/{key}", count * dtype.itemsize
+            storages[key] = torch_pickle.Storage(
+                dtype, count, lambda: _read_entry(archive, name, size)
+            )
+        return storages[key]
+
+    content = _read_entry(archive, pickles[0], torch_pickle.MAX_BYTES, may_be_less=True)
+    return torch_pickle.load(content, get_storage, stub_unknown)[0]
+
+
+def _read_entry(archive: zipfile.ZipFile, name: str, size: int, may_be_less: bool = False) -> bytes:
+    entry = archive.getinfo(name)
+    # torch.save never compresses, and only what is compressed can be larger than the file.
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    if entry.file_size > size or (entry.file_size < size and not may_be_less):
+        raise ValueError(f"{name} has {entry.file_size} bytes instead of {size}")
+    try:
+        return archive.read(entry)
+    except OSError as error:  # a place before the file's beginning
+        raise ValueError(f"{name} cannot be read ({error})") from error
+
+
+def _read_chain(file: Any, file_size: int, stub_unknown: bool) -> Any:
+    begin = file.read(512)
+    if not begin:
+        raise ValueError("it is empty")
+    for beginnings, reason in _OTHER_FILES.items():
+        if begin.lstrip().lower().startswith(beginnings):
+            raise ValueError(reason)
+    file.seek(0)
+    places: dict[str, int] = {}
+    storages: dict[str, torch_pickle.Storage] = {}
+
+    def read_storage(key: str, size: int) -> bytes:
+        file.seek(places[key])
+        return file.read(size)
+
+    def get_storage(key: str, dtype: np.dtype, count: int) -> torch_pickle.Storage:
+        size = count * dtype.itemsize
+        return storages.setdefault(
+            key, torch_pickle.Storage(dtype, count, lambda: read_storage(key, size))
+        )
+
+    def load() -> Any:
+        position = file.tell()
+        part = file.read(torch_pickle.MAX_BYTES)
+        content, length = torch_pickle.load(part, get_storage, stub_unknown)
+        file.seek(position + length)
+        return content
+
+    # The magic number, the version, and sizes of C types.
+    magic, _, _ = load(), load(), load()
+    if magic != _MAGIC_NUMBER:
+        raise ValueError("it does not start like one")
+    content = load()
+    for key in load():
+        (count,) = struct.unpack("<q", file.read(8))
+        if count != storages[key].count:
+            raise ValueError(f"{count} numbers where {storages[key].count} should be")
+        places[key] = file.tell()
+        end = places[key] + count * storages[key].dtype.itemsize
+        if end > file_size:
+            raise ValueError("it is cut off; get the file again")
+        file.seek(end)
     return content
+
+
+def _arrays(content: Any, done: dict[int, Any]) -> Any:
+    """Replaces tensors by arrays, in dictionaries, lists and tuples, each of them once."""
+    if id(content) in done:
+        return done[id(content)]
+    if isinstance(content, torch_pickle.Tensor):
+        result: Any = content.array()
+    elif isinstance(content, dict):
+        result = {key: _arrays(value, done) for key, value in dict.items(content)}
+    elif isinstance(content, list | tuple):
+        result = [_arrays(value, done) for value in content]
+    else:
+        return content
+    done[id(content)] = result
+    return result
+
+
+def _flatten(
+    content: dict[Any, Any],
+) -> tuple[dict[str, torch_pickle.Tensor], dict[str, Any]]:
+    """Returns tensors and plain values by name; what holds them is looked into once."""
+    tensors: dict[str, torch_pickle.Tensor] = {}
+    values: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def visit(container: dict[Any, Any], prefix: str, depth: int) -> None:
+        if id(container) in seen or depth > _MAX_DEPTH:
+            return
+        seen.add(id(container))
+        for key, value in dict.items(container):
+            if not isinstance(key, str | int) or len(str(key)) > _MAX_NAME:
+                continue
+            name = f"{prefix}{key}"
+            inner = value.state if isinstance(value, torch_pickle.Stub) else value
+            if isinstance(inner, dict):
+                visit(inner, f"{name}.", depth + 1)
+            elif isinstance(value, torch_pickle.Tensor):
+                tensors[name] = value
+            elif _is_plain(value):
+                values[name] = value
+
+    visit(content, "", 0)
+    return tensors, values
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return len(value) <= _MAX_ITEMS and all(_is_plain_scalar(item) for item in value)
+    return _is_plain_scalar(value)
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

@@ -14,6 +14,7 @@ from ssimbad_jax.stages import components
 Record = dict[str, Any]
 
 DATA = "data_fingerprint"
+IMPORTED = "imported"  # what imported weights come from; in checkpoints that no run here trained
 
 # What the numbers of any training follow from, beside its own section and what its checkpoints
 # keep apart from the config. Other fields may change on the way.
@@ -75,9 +76,14 @@ def check(saved: Record, current: Record, path: pathlib.Path, section: str = "tr
         path: of the checkpoint, for the message.
         section: of the config that belongs to this training.
 
+    Imported weights are a start, not a part of a training: only the network has to be the same.
+
     Raises:
         ValueError: a field that the numbers follow from differs.
     """
+    if IMPORTED in saved:
+        check_network(saved, current, path)
+        return
     before, now = _relevant(saved), _relevant(current)
     decide = (*_DECIDE, section)
     _compare(

@@ -48,15 +48,23 @@ def write(workdirs: Sequence[pathlib.Path], path: pathlib.Path) -> None:
     """
     names = run_files.names(workdirs)
     runs = [run_files.read(workdir, name) for workdir, name in zip(workdirs, names, strict=True)]
-    page = render(runs)
+    write_at_once(path, render(runs))
+
+
+def write_at_once(path: pathlib.Path, page: str) -> None:
+    """Writes a page, so that a reader finds the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(page, encoding="utf-8")
     os.replace(unfinished, path)
 
 
-def render(runs: Sequence[run_files.RunFiles]) -> str:
-    """Returns the page; equal files give equal text."""
+def template(name: str) -> jinja2.Template:
+    """Returns a template of a page, which escapes what it is given."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ssimbad_jax.stages.reporting"),
         autoescape=True,
@@ -64,8 +72,13 @@ def render(runs: Sequence[run_files.RunFiles]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(runs: Sequence[run_files.RunFiles]) -> str:
+    """Returns the page; equal files give equal text."""
     from_paper, between_runs, all_fields = facts.config(runs)
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         runs=runs,
         overview=facts.overview(runs),
         tables=score_tables.tables(runs),

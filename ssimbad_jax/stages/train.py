@@ -45,13 +45,20 @@ class Examples(NamedTuple):
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Trains the denoiser of `config`; see `training_run.run` for the errors raised."""
     mesh = sharding.data_mesh()
-    key = jax.random.key(config.seed)
     noise_schedule = components.noise_schedule(config, workdir)
+    training_run.run(config, workdir, make_job(config, noise_schedule, mesh), mesh)
+
+
+def make_job(
+    config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule, mesh: jax.sharding.Mesh
+) -> training_run.Job:
+    """Returns what `training_run` is to do."""
+    key = jax.random.key(config.seed)
     init = jax.jit(
         functools.partial(components.init_params, config),
         out_shardings=sharding.replicated(mesh),
     )
-    job = training_run.Job(
+    return training_run.Job(
         name="train",
         checkpoints=weights.FOLDERS["pretrain"],
         log=pathlib.Path(),
@@ -66,7 +73,6 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             draw_training_examples, config=config, noise_schedule=noise_schedule
         ),
     )
-    training_run.run(config, workdir, job, mesh)
 
 
 def draw_examples(

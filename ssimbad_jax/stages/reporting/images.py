@@ -52,19 +52,41 @@ class FaceRow(NamedTuple):
 Labelled = tuple[str, Picture]
 
 
-def load(path: pathlib.Path, text: str) -> Picture | None:
+def load(path: pathlib.Path, text: str, **how: int) -> Picture | None:
     """Returns a picture as WebP, or None if there is none that can be read.
 
     It is kept to the bit where that is small, or else compressed with hardly visible losses.
+
+    Args:
+        path: of the picture.
+        text: says in words what it shows.
+        **how: further arguments of `embed`.
     """
     try:
         with PIL.Image.open(path) as opened:
             picture = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
         return None
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return embed(picture, text, **how)
+
+
+def embed(
+    picture: PIL.Image.Image,
+    text: str,
+    longest_side: int = LONGEST_SIDE,
+    lossless_bytes: int = LOSSLESS_BYTES,
+) -> Picture:
+    """Returns a picture as WebP; see `load`.
+
+    Args:
+        picture: RGB.
+        text: says in words what it shows.
+        longest_side: pixels; larger ones are made smaller.
+        lossless_bytes: larger files lose a little.
+    """
+    picture.thumbnail((longest_side, longest_side))
     data = _encoded(picture, lossless=True)
-    if len(data) > LOSSLESS_BYTES:
+    if len(data) > lossless_bytes:
         data = _encoded(picture, quality=LOSSY_QUALITY)
     uri = "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
     return Picture(markupsafe.Markup(uri), picture.width, picture.height, text)

@@ -1,0 +1,72 @@
+"""The table of results by one command: trains and scores every row, and writes the table.
+
+    python -m ssimbad_jax.results --data=PICTURES --pairs=PAIRS.npz --out=results
+
+RESULTS.md has the numbers, results.html the pictures as well, and runs/ a run for each row and
+seed. It takes many hours and can be stopped at any time: the same command goes on. A row that
+fails is reported, and the others are made; the exit status is 1 then.
+"""
+
+import pathlib
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+import jax
+from absl import app, flags, logging
+
+from ssimbad_jax.stages import failures, tabulate
+from ssimbad_jax.stages.tabulating import plan, rows
+from ssimbad_jax.training import progress
+
+_OUT = flags.DEFINE_string("out", "results", "Folder of the results.")
+_TABLE_ONLY = flags.DEFINE_bool("table_only", False, "Make no runs, write what is there.")
+# The following are the fields of `plan.Settings`.
+_SCALE = flags.DEFINE_enum("scale", plan.Settings.scale, list(rows.SCALES), "Size of the runs.")
+_DATA = flags.DEFINE_string("data", "", "Folder of pictures; by default the built-in faces.")
+_PAIRS = flags.DEFINE_string("pairs", "", "Evaluation pairs, .npz; by default of the test split.")
+_ROWS = flags.DEFINE_list(
+    "rows", list(plan.Settings.rows), "Which rows; those that they start from are made, too."
+)
+_SEEDS = flags.DEFINE_integer("seeds", 0, "Runs of each row; by default 2 or 1, as the row says.")
+_CHANGES = flags.DEFINE_multi_string(
+    "set", [], "A field of the configs of all rows, such as train.steps=20; may be repeated."
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Makes the table."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
+    logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    # The accelerators are for the runs, which are processes of their own.
+    jax.config.update("jax_platforms", "cpu")
+    out = pathlib.Path(_OUT.value).expanduser()
+    with failures.in_one_line():
+        settings = plan.Settings(
+            scale=_SCALE.value,
+            data=_DATA.value,
+            pairs=_PAIRS.value,
+            rows=_ROWS.value,
+            seeds=_SEEDS.value,
+            changes=_CHANGES.value,
+        )
+        if _TABLE_ONLY.value:
+            tabulate.write(out)
+            failed = []
+        else:
+            failed = tabulate.make(settings, out, command_of(sys.argv[1:]))
+    progress.say(f"results: {out / tabulate.MARKDOWN} and {out / tabulate.PAGE}")
+    if failed:
+        sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; see above for the reason")
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """Returns a command as text, without the folders in which things lie on this machine."""
+    given = [re.sub("(^|=)[^=]*/", r"\1", argument) for argument in arguments]
+    return shlex.join(["python", "-m", "ssimbad_jax.results", *given])
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,153 @@
+"""Calls of main as processes of their own: what is done is not done again, nor what failed hidden.
+
+runs/NAME/calls.json holds the flags of each call that has ended well, runs/NAME/calls.log what
+all of them said.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from ssimbad_jax.stages import calibrate, weights
+from ssimbad_jax.stages.reporting import run_files
+from ssimbad_jax.stages.tabulating import plan
+from ssimbad_jax.training import checkpoint, interruption
+
+DONE, LOG = "calls.json", "calls.log"
+MAIN = ("-m", "ssimbad_jax.main")
+_LAST_LINES = 6
+
+
+class CallError(RuntimeError):
+    """A call of main failed; the message ends with what it said last."""
+
+
+def is_done(workdir: pathlib.Path, call: plan.Call) -> bool:
+    """Tells whether a call has ended well with the same flags, and what it made is still there.
+
+    Scores have to be those of the newest checkpoint.
+
+    Args:
+        workdir: of the run.
+        call: of main.
+    """
+    if _read(workdir / DONE).get(call.name) != call.identity:
+        return False
+    if not call.is_scoring:
+        return newest_step(workdir, "refine" if call.name == "refine" else "pretrain") is not None
+    scores = _read(workdir / call.name / run_files.SCORES)
+    if scores.get("weights") not in weights.FOLDERS:
+        return False
+    newest = newest_step(workdir, scores["weights"])
+    return newest is not None and scores.get("checkpoint_step") == newest
+
+
+def newest_step(workdir: pathlib.Path, kind: str) -> int | None:
+    """Returns the step of the newest checkpoint, None where there is none.
+
+    Args:
+        workdir: of the run.
+        kind: "pretrain" or "refine".
+    """
+    folder = workdir / weights.FOLDERS[kind]
+    if not folder.is_dir():
+        return None
+    checkpoints = checkpoint.Checkpoints(folder, read_only=True)
+    try:
+        return checkpoints.latest_step()
+    finally:
+        checkpoints.close()
+
+
+def start_from(workdir: pathlib.Path, pretrained: pathlib.Path) -> None:
+    """Gives a run the pretraining of another one, without taking space for it where that can be.
+
+    Args:
+        workdir: of the run that refines.
+        pretrained: workdir of the run that was pretrained.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = weights.FOLDERS["pretrain"]
+    if newest_step(workdir, "pretrain") == newest_step(pretrained, "pretrain"):
+        return
+    unfinished = workdir / "checkpoints" / "pretrain.part"
+    for old in (unfinished, workdir / folder):
+        shutil.rmtree(old, ignore_errors=True)
+    # Checkpoints are never changed, only replaced.
+    shutil.copytree(pretrained / folder, unfinished, copy_function=_link_or_copy)
+    shutil.copy2(pretrained / calibrate.RESULT, workdir / calibrate.RESULT)
+    unfinished.rename(workdir / folder)
+
+
+def execute(workdir: pathlib.Path, call: plan.Call) -> None:
+    """Runs main and waits for its end; a signal that stops this program stops it first.
+
+    Raises:
+        CallError: it failed.
+        OSError: its log or what is kept of it cannot be written.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    arguments = [
+        *MAIN,
+        f"--workdir={workdir}",
+        f"--stages={call.stages}",
+        *call.config_flags,
+        *call.where_flags,
+    ]
+    log = workdir / LOG
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\n$ python {' '.join(arguments)}\n")
+        file.flush()
+        process = None
+        try:
+            with interruption.deferred():  # no process may be started and not known here
+                process = subprocess.Popen(
+                    [sys.executable, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that Ctrl-C reaches it once, from here
+                )
+            status = process.wait()
+        except BaseException:
+            if process is not None:
+                process.terminate()
+                process.wait()
+            raise
+    if status:
+        raise CallError(
+            f"{call.name} ended with status {status}; the last lines of {log}:\n"
+            + "\n".join(f"  {line}" for line in _last_lines(log))
+        )
+    done = _read(workdir / DONE) | {call.name: call.identity}
+    unfinished = workdir / f"{DONE}.part"
+    unfinished.write_text(json.dumps(done, indent=2), encoding="utf-8")
+    os.replace(unfinished, workdir / DONE)
+
+
+def _link_or_copy(source: str, destination: str) -> str:
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copy2(source, destination)
+    return destination
+
+
+def _last_lines(log: pathlib.Path) -> list[str]:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if line.strip()][-_LAST_LINES:]
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object in a file, an empty one where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

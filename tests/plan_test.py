@@ -1,0 +1,42 @@
+"""Plans as a command."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests import tiny_run
+
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+def _run(*flags):
+    command = [sys.executable, "-m", "ssimbad_jax.plan", "--config=configs/edm_ssimbad.py", *flags]
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return subprocess.run(
+        command, cwd=_REPOSITORY, env=environment, text=True, capture_output=True, check=False
+    )
+
+
+def test_a_plan_is_printed():
+    fields = [f"--config.{name}={value}" for name, value in tiny_run.FIELDS.items()]
+    fields = [field for field in fields if "metrics" not in field and "multipliers" not in field]
+    ended = _run(*fields, "--config.model.channel_multipliers=(1,2)", "--device=h100x8")
+    assert ended.returncode == 0, ended.stderr
+    assert "training: 24 steps" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--device=h1000", "--device is 'h1000'; choose cpu or one of"),
+        ("--device=h100x7", "not divisible by 7 devices; set train.batch_size"),
+        ("--config.model.num_groups=7", "model.num_groups is 7"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_in_one_line(flag, message):
+    ended = _run(flag)
+    assert ended.returncode == 1
+    assert message in ended.stderr and "Traceback" not in ended.stderr
