@@ -80,6 +80,13 @@ def get_config() -> ml_collections.ConfigDict:
     train.ema_half_life = 500_000  # pictures; never more than 5% of those seen so far
     train.loss = "denoising"  # what is minimised; see LOSSES in stages/train.py
     train.loss_weighting = "uniform"  # the paper's; "edm": 1 / c_out^2, the error of the output
+    train.scft = scft = ml_collections.ConfigDict()  # weights of the terms of the loss "scft"
+    scft.reconstruction = 30.0  # absolute error
+    scft.adversarial = 1.0  # least-squares GAN, both sides
+    scft.perceptual = 0.01  # absolute error of VGG16's features
+    scft.style = 50.0  # absolute error of their Gram matrices
+    scft.triplet = 1.0  # the attention's scores against the warp of the reference
+    scft.margin = 12.0  # by which the triplet term wants what corresponds to score higher
     train.drop_sketch = 0.0  # share of examples without their sketch, which guidance learns from
     train.drop_reference = 0.0  # share of examples without their reference, likewise
     train.log_every = 50  # steps between rows of metrics.jsonl

@@ -100,7 +100,7 @@ def test_fine_tuning_walks_from_noise_or_from_the_encoded_target(tiny, start):
     drawn = examples_for(schedule)
     steps = jnp.full(4, 3)
     keys = jax.random.split(jax.random.key(2), 4)
-    examples = refine.Examples(*drawn, length=steps, gradient_steps=steps, key=keys)
+    examples = refine.Examples(*drawn[:4], length=steps, gradient_steps=steps, key=keys)
     params = jax.jit(lambda key: components.init_params(config, key))(jax.random.key(0))
     loss_fn = refine.refinement_loss(config, schedule)
     loss, gradient = jax.jit(jax.value_and_grad(lambda p: loss_fn(p, examples).mean()))(params)

@@ -62,12 +62,27 @@ def test_shapes_and_ranges(stored, kind):
     assert made.condition.shape == (3, 16, 16, 4)
     np.testing.assert_array_equal(made.condition[..., :1], made.sketch)
     np.testing.assert_array_equal(made.condition[..., 1:], made.reference)
+    assert made.warp_map.shape == (3, 16, 16, 2)
     for part in made:
         assert part.dtype == jnp.float32
-        assert float(jnp.abs(part).max()) <= 1 + 1e-6
+    for picture in (made.image, made.sketch, made.reference):
+        assert float(jnp.abs(picture).max()) <= 1 + 1e-6
     np.testing.assert_allclose(
         made.image, conditions.resize(conditions.from_uint8(stored["image"]), 16), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("kind", warp.KINDS)
+def test_the_warp_map_says_where_the_reference_comes_from(stored, kind):
+    smooth = {"image": stored["image"][:1].repeat(2, axis=0)}
+    smooth["image"][:] = np.stack(np.broadcast_arrays(*np.ogrid[0:240:5, 0:240:5], 90), axis=-1)
+    made = make_conditions(KEY, smooth, image_size=16, warp=kind)
+    looked_up = jax.jit(warp.warped, static_argnums=2)(made.image, made.warp_map, kind)
+    inside = ((made.warp_map > 1) & (made.warp_map < 14)).all(axis=-1)
+    assert inside.mean() > 0.3
+    # The smooth target at 16 px, warped there, is the reference that was warped at 48 px.
+    difference = jnp.abs(looked_up - made.reference).max(axis=-1)
+    assert np.quantile(difference[inside], 0.95) < 0.03
 
 
 def test_the_key_decides_sketch_and_reference_and_not_the_target(stored):

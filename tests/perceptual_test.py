@@ -87,6 +87,21 @@ def test_features_are_the_mean_of_the_third_block():
     np.testing.assert_allclose(found[0], x.mean(axis=(0, 1)), rtol=1e-4, atol=1e-4)
 
 
+def test_blocks_halve_the_size_and_are_what_the_distance_compares():
+    images = pictures()
+    blocks = jax.jit(perceptual.vgg16_blocks)(images)
+    assert [block.shape[1:] for block in blocks] == [
+        (32, 32, 64),
+        (16, 16, 128),
+        (8, 8, 256),
+        (4, 4, 512),
+        (2, 2, 512),
+    ]
+    first = jax.jit(perceptual.vgg16_blocks, static_argnums=1)(images, 2)
+    assert len(first) == 2
+    np.testing.assert_allclose(first[1], blocks[1], rtol=1e-4, atol=1e-4)
+
+
 def test_files_of_another_digest_are_not_unpickled():
     class Malicious:
         def __reduce__(self):
@@ -106,3 +121,5 @@ def test_bad_arguments_are_refused():
         lpips(jnp.zeros((1, 64, 64, 1)), jnp.zeros((1, 64, 64, 1)))
     with pytest.raises(ValueError, match="4 pixels or more"):
         perceptual.vgg16_features(jnp.zeros((1, 3, 64, 3)))
+    with pytest.raises(ValueError, match="16 pixels or more"):
+        perceptual.vgg16_blocks(jnp.zeros((1, 15, 64, 3)))

@@ -13,17 +13,20 @@ NOT_GIVEN = 0.0
 
 
 class Conditioned(NamedTuple):
-    """A batch as the model sees it, float32 in [-1, 1].
+    """A batch as the model sees it; pictures are float32 in [-1, 1].
 
     Attributes:
         image: `[B, H, W, 3]`, the target.
         sketch: `[B, H, W, 1]`, -1 on lines and 1 on paper.
         reference: `[B, H, W, 3]`.
+        warp_map: `[B, H, W, 2]`, where in the target a pixel of the reference comes from: (x, y)
+            in pixels, (0, 0) being the middle of the upper left one.
     """
 
     image: jax.Array
     sketch: jax.Array
     reference: jax.Array
+    warp_map: jax.Array
 
     @property
     def condition(self) -> jax.Array:
@@ -34,6 +37,11 @@ class Conditioned(NamedTuple):
 def sketch_of(condition: jax.Array) -> jax.Array:
     """Returns the sketch, `[B, H, W, 1]`, of a condition `[B, H, W, 4]`."""
     return condition[..., :1]
+
+
+def reference_of(condition: jax.Array) -> jax.Array:
+    """Returns the reference, `[B, H, W, 3]`, of a condition `[B, H, W, 4]`."""
+    return condition[..., 1:]
 
 
 def without_reference(condition: jax.Array) -> jax.Array:
@@ -112,7 +120,7 @@ def resize(picture: jax.Array, size: int) -> jax.Array:
 def make_conditions(
     key: jax.Array, batch: dict[str, jax.Array], *, image_size: int, warp: str
 ) -> Conditioned:
-    """Draws sketch and reference at the stored size, then resizes all three.
+    """Draws sketch and reference at the stored size, then resizes all of them.
 
     The order matters: lines drawn at 256 px and resized are grey and thin, lines drawn at 32 px
     would be black and cover half of the face. The paper draws at 256 px.
@@ -125,7 +133,7 @@ def make_conditions(
         warp: kind of the reference's warp, "paper" or "natural".
 
     Returns:
-        Target, sketch and reference, `[B, H, W, *]`.
+        Target, sketch, reference and how the reference was warped, `[B, H, W, *]`.
     """
     sketch_key, warp_key = jax.random.split(key)
     image = from_uint8(batch["image"])
@@ -133,5 +141,13 @@ def make_conditions(
         sketch = from_uint8(batch["sketch"])
     else:
         sketch = sketch_lib.random_xdog(sketch_key, image)
-    reference = warp_lib.random_warp(warp_key, image, warp)
-    return Conditioned(*(resize(picture, image_size) for picture in (image, sketch, reference)))
+    stored_size = image.shape[1]
+    warp_map = warp_lib.random_warp_map(warp_key, len(image), stored_size, stored_size, warp)
+    reference = warp_lib.warped(image, warp_map, warp)
+    return Conditioned(
+        image=resize(image, image_size),
+        sketch=resize(sketch, image_size),
+        reference=resize(reference, image_size),
+        # Pixels shrink about the picture's corner, not about the middle of its first pixel.
+        warp_map=(resize(warp_map, image_size) + 0.5) * (image_size / stored_size) - 0.5,
+    )

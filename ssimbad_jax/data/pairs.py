@@ -103,12 +103,12 @@ def make(
             "else's face: add pictures, or pass --config.eval.pairs=FILE.npz"
         )
     order_key, key = jax.random.split(key)
-    convert = jax.jit(
-        lambda key, batch: tuple(
-            conditions.to_uint8(part)
-            for part in conditions.make_conditions(key, batch, image_size=image_size, warp=warp)
-        )
-    )
+
+    @jax.jit
+    def convert(key: jax.Array, batch: dict[str, jax.Array]) -> list[jax.Array]:
+        made = conditions.make_conditions(key, batch, image_size=image_size, warp=warp)
+        return [conditions.to_uint8(x) for x in (made.image, made.sketch, made.reference)]
+
     parts = []
     for index, batch in enumerate(pipeline.eval_batches(source, batch_size=batch_size)):
         stored = {name: batch[name] for name in ("image", "sketch") if name in batch}

@@ -325,5 +325,9 @@ def random_warp(key: jax.Array, image: jax.Array, kind: str) -> jax.Array:
             "[B, H, W, 3] in [-1, 1]; convert uint8 with image / 127.5 - 1"
         )
     batch_size, height, width, _ = image.shape
-    warp_map = random_warp_map(key, batch_size, height, width, kind)
+    return warped(image, random_warp_map(key, batch_size, height, width, kind), kind)
+
+
+def warped(image: jax.Array, warp_map: jax.Array, kind: str) -> jax.Array:
+    """Looks pictures up with the border of a kind of warp; see `sample_bilinear`."""
     return sample_bilinear(image, warp_map, "zero" if kind == "paper" else "reflect")

