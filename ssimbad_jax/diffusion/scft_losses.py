@@ -1,4 +1,4 @@
-"""The terms of SCFT's training loss (Lee et al. 2020, arXiv 2005.05207, section 3.4).
+"""The terms of SCFT's training loss (Lee et al. 2020, arXiv 2005.05207).
 
 Each is a pure function that returns one value an example.
 """
@@ -86,7 +86,7 @@ def adversarial_losses(
 
 
 def triplet_loss(scores: jax.Array, correspondence: jax.Array, margin: float) -> jax.Array:
-    """Wants what corresponds to score above what does not, by a margin (Lee et al., equation 4).
+    """Wants what corresponds to score above what does not, by a margin.
 
     For each position of the sketch the positive is the mean score of the places of the reference
     that show it, weighted by how much, and the negatives are all other places. Where the paper

@@ -45,7 +45,7 @@ class Encoder(nn.Module):
 
 
 class FeatureTransfer(nn.Module):
-    """Attention of the sketch's positions to the reference's (Lee et al. 2020, section 3.3)."""
+    """Attention of the sketch's positions to the reference's (Lee et al. 2020)."""
 
     dtype: DTypeLike = jnp.float32
 

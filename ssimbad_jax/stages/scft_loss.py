@@ -34,7 +34,7 @@ _NEEDED = {
 def scft_loss(
     config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
 ) -> state_lib.LossFn:
-    """Returns the weighted sum of `train.scft` (Lee et al. 2020, section 3.4).
+    """Returns the weighted sum of `train.scft` (Lee et al. 2020).
 
     Gradients are blocked where the two networks play against each other, so that one optimiser
     steps both at once.
