@@ -70,9 +70,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _connect() -> None:
     try:
-        place = hosts.Place.of_environment(
-            _COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value
-        )
+        place = hosts.Place.of_environment(_COORDINATOR.value, _PROCESSES.value, _PROCESS_ID.value)
         hosts.connect(place, hosts.Patience(_CONNECT_TIMEOUT.value, _HEARTBEAT_TIMEOUT.value))
     except hosts.ClusterError as error:
         sys.exit(f"error: {error}")

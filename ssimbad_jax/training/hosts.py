@@ -120,9 +120,14 @@ def connect(place: Place, patience: Patience) -> None:
             ) from error
 
 
+def has_others() -> bool:
+    """Returns whether this is one of several processes; starts no backend, as jax's count does."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def is_lost_process(error: BaseException) -> bool:
     """Returns whether an error says that another process of this run is gone."""
-    return jax.process_count() > 1 and any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS)
+    return has_others() and any(sign in str(error) for sign in _SIGNS_OF_A_LOST_PROCESS)
 
 
 def leave(status: int | str, together: bool = False) -> NoReturn:
@@ -136,7 +141,7 @@ def leave(status: int | str, together: bool = False) -> NoReturn:
     Raises:
         SystemExit: this is the only process, or all leave.
     """
-    if together or jax.process_count() == 1:
+    if together or not has_others():
         sys.exit(status)
     if isinstance(status, str):
         print(status, file=sys.stderr)

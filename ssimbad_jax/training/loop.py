@@ -142,7 +142,8 @@ def train(
                 checkpoints.wait()
                 raise interruption.Interrupted(
                     f"{name}: stopped after step {step} of {settings.total_steps}, saved as "
-                    f"{checkpoints.path(step)}"
+                    f"{checkpoints.path(step)}{_since_signal()}",
+                    agreed=True,
                 )
         checkpoints.wait()
     return state
@@ -221,6 +222,11 @@ class _Estimate:
         elif count == STEPS_BEFORE_ESTIMATE:
             seconds = (time.monotonic() - self._begin) / (count - 1)
             self._announce(seconds * (self._total_steps - step))
+
+
+def _since_signal() -> str:
+    seconds = interruption.seconds_since_signal()
+    return "" if seconds is None else f", {seconds:.1f} s after the signal"
 
 
 def _describe_stop(
