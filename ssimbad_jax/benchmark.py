@@ -28,7 +28,7 @@ from jax.sharding import Mesh
 from configs import edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
-from ssimbad_jax.stages import step_cost, validation
+from ssimbad_jax.stages import remote, step_cost, validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -43,6 +43,7 @@ _DRAWS = flags.DEFINE_integer(
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", validation.CHOICES["model.compute_dtype"], "That the network computes in."
 )
+remote.refuse_in_flags("pictures")
 # Of an accelerator's memory; the rest is the allocator's and the compiler's.
 _USABLE = 0.9
 

@@ -133,7 +133,8 @@ def trajectory(
         return walk(params, *_noise_condition_and_keys(key, numbers, *batch))
 
     count = len(shown[0])
-    batch = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
+    padded = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
+    batch = jax.device_put(padded, by_batch)
     jitted = jax.jit(
         call, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=everywhere
     )
