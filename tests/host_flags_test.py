@@ -44,5 +44,5 @@ def test_flags_say_where_and_how_long(given, monkeypatch):
 def test_a_place_that_cannot_be_ends_with_one_line(given):
     holders, values = given
     values("program --distributed --coordinator=a:1 --processes=2 --process_id=2".split())
-    with pytest.raises(SystemExit, match="^error: --process_id is 2"):
+    with pytest.raises(SystemExit, match=r"^error: --process_id is 2"):
         host_flags.connect(holders)

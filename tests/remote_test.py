@@ -15,8 +15,6 @@ from tests import program
 COMMANDS = {
     "main": ["--config=configs/quickstart.py", "--workdir=gs://bucket/run"],
     "report": ["s3://bucket/run"],
-    "torch_export": ["--run=gs://bucket/run", "--out=a.safetensors"],
-    "colorize": ["--run=r", "--sketch=s3://b/a.png", "--reference=b", "--out=c"],
 }
 
 
@@ -39,12 +37,13 @@ def test_fields_of_the_config_are_checked_before_anything_runs(field):
 
 
 def test_one_of_several_paths_is_enough():
-    with pytest.raises(flags.ValidationError, match="--sketch is 's3://b/a.png'"):
+    with pytest.raises(flags.ValidationError, match=r"--sketch is 's3://b/a\.png'"):
         remote.check("--sketch", ["a.png", "s3://b/a.png"])
     assert remote.check("--sketch", ["a.png"]) and remote.check("--sketch", None)
 
 
 def test_commands_refuse_addresses_and_make_no_folder(tmp_path):
+    (tmp_path / "configs").symlink_to(program.REPOSITORY / "configs")
     started = {
         name: subprocess.Popen(
             [sys.executable, "-m", f"ssimbad_jax.{name}", *arguments],
@@ -56,7 +55,6 @@ def test_commands_refuse_addresses_and_make_no_folder(tmp_path):
         )
         for name, arguments in COMMANDS.items()
     }
-    (tmp_path / "configs").symlink_to(program.REPOSITORY / "configs")
     for name, process in started.items():
         said = process.communicate(timeout=300)[0]
         assert process.returncode not in (0, None), name

@@ -90,9 +90,10 @@ def is_requested(step: int) -> bool:
     return sharding.on_any_host(_requested.is_set())
 
 
-def seconds_since_signal() -> float | None:
-    """Returns the seconds since this process was asked to stop; None if only another was."""
-    return time.monotonic() - _requested_at if _requested.is_set() else None
+def seconds_since_signal() -> float:
+    """Returns the seconds since the first host was asked to stop; all hosts have to call it."""
+    mine = time.monotonic() - _requested_at if _requested.is_set() else 0.0
+    return sharding.largest_of_hosts(mine)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

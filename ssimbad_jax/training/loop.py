@@ -140,9 +140,10 @@ def train(
             bar.advance(note=reader.note)
             if stops:
                 checkpoints.wait()
+                seconds = interruption.seconds_since_signal()
                 raise interruption.Interrupted(
                     f"{name}: stopped after step {step} of {settings.total_steps}, saved as "
-                    f"{checkpoints.path(step)}{_since_signal()}",
+                    f"{checkpoints.path(step)} {seconds:.1f} s after the signal",
                     agreed=True,
                 )
         checkpoints.wait()
@@ -222,11 +223,6 @@ class _Estimate:
         elif count == STEPS_BEFORE_ESTIMATE:
             seconds = (time.monotonic() - self._begin) / (count - 1)
             self._announce(seconds * (self._total_steps - step))
-
-
-def _since_signal() -> str:
-    seconds = interruption.seconds_since_signal()
-    return "" if seconds is None else f", {seconds:.1f} s after the signal"
 
 
 def _describe_stop(
