@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError("name the workdir of a run, or of several to compare them")
     logging.set_verbosity(logging.ERROR)
     try:
-        remote.check("a run", argv[1:])
+        remote.check("a run", list(argv[1:]))
     except flags.ValidationError as error:
         sys.exit(f"error: {error}")
     workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]

@@ -34,7 +34,7 @@ class Group:
     processes: list[subprocess.Popen]
     outputs: list[pathlib.Path]
 
-    def wait(self, seconds: float = 600.0) -> list[int]:
+    def wait(self, seconds: float = 1800.0) -> list[int]:
         """Returns the exit statuses; kills what runs longer."""
         end = time.monotonic() + seconds
         try:
@@ -52,7 +52,7 @@ class Group:
         """Returns what a process has said."""
         return self.outputs[index].read_text()
 
-    def wait_until_said(self, text: str, index: int = 0, seconds: float = 300.0) -> None:
+    def wait_until_said(self, text: str, index: int = 0, seconds: float = 900.0) -> None:
         """Returns when a process has said something."""
         end = time.monotonic() + seconds
         while text not in self.output(index):

@@ -50,7 +50,7 @@ def finished(tmp_path_factory, prepared_dir, quick_compilation):
     try:
         group.wait_until_said("train: the rest will take")
         group.processes[1].send_signal(signal.SIGTERM)
-        statuses = group.wait(120)
+        statuses = group.wait(300)
     finally:
         group.kill()
     run.run(config, alone, [*TRAINING, "evaluate"])

@@ -90,7 +90,8 @@ def compile_for_any(
         colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
     )
     shown = inputs(test_pairs, pairs.SETTINGS[0])
-    example = [_batch(array, 0, config.eval.batch_size) for array in shown]
+    first = [_batch(array, 0, config.eval.batch_size) for array in shown]
+    example = jax.device_put(first, by_batch)
     return jitted.lower(params, jax.random.key(config.seed), *example).compile()
 
 
