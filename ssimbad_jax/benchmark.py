@@ -2,6 +2,7 @@
 
     python -m ssimbad_jax.benchmark calibration --pictures=DIR
     python -m ssimbad_jax.benchmark refinement_memory
+    python -m ssimbad_jax.benchmark checkpoints
 
 `calibration`: the official calibration (22 scales, each at its own 50 noise levels, fresh noise at
 every point, scikit-image's SSIM) and this code's, on the same pictures: time, R^2 of every scale,
@@ -10,6 +11,9 @@ and how much R^2 varies between noise draws. Takes about six minutes on two CPU 
 `refinement_memory`: the memory that XLA plans for a refinement step of the paper's network at 256
 px, for 5 and 50 steps of the solver, and the batch that fits in an accelerator's memory. It only
 compiles.
+
+`checkpoints`: the time that a checkpoint every 100 steps takes off the training at 32 px, against
+the same steps without, by turns. Takes a quarter of an hour on two CPU cores.
 """
 
 import pathlib
@@ -25,10 +29,10 @@ import PIL.Image
 from absl import app, flags, logging
 from jax.sharding import Mesh
 
-from configs import edm_ssimbad
+from configs import benchmark_s32, edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
-from ssimbad_jax.stages import step_cost, validation
+from ssimbad_jax.stages import checkpoint_cost, remote, step_cost, validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -43,6 +47,8 @@ _DRAWS = flags.DEFINE_integer(
 _DTYPE = flags.DEFINE_enum(
     "dtype", "float32", validation.CHOICES["model.compute_dtype"], "That the network computes in."
 )
+_STEPS = flags.DEFINE_integer("steps", 100, "Between checkpoints.", lower_bound=1)
+remote.refuse_in_flags("pictures")
 # Of an accelerator's memory; the rest is the allocator's and the compiler's.
 _USABLE = 0.9
 
@@ -248,9 +254,25 @@ def refinement_memory(pictures: pathlib.Path | None) -> None:
         progress.say(f"{gigabytes} GB, of which {_USABLE:.0%} is used: batch {max(0, count)}")
 
 
+def checkpoints(pictures: pathlib.Path | None) -> None:
+    """Prints what checkpoints cost."""
+    del pictures
+    config, mesh, steps = benchmark_s32.get_config(), sharding.data_mesh(), _STEPS.value
+    seconds = checkpoint_cost.measure(config, mesh, steps, _REPEATS.value)
+    ratios = [after / before - 1 for before, after in zip(*seconds, strict=True)]
+    progress.say(
+        f"{steps} steps of batch {config.train.batch_size} at {config.data.image_size} px: "
+        f"{statistics.median(seconds.without):.2f} s, with a checkpoint "
+        f"{statistics.median(seconds.with_one):.2f} s, medians of {_REPEATS.value}; a checkpoint "
+        f"every {steps} steps costs {statistics.median(ratios):.1%} of the time "
+        f"({min(ratios):.1%} to {max(ratios):.1%})"
+    )
+
+
 BENCHMARKS: dict[str, Callable[[Any], None]] = {
     "calibration": calibration,
     "refinement_memory": refinement_memory,
+    "checkpoints": checkpoints,
 }
 _NEED_PICTURES = (calibration,)
 

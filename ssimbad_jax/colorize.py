@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
+from ssimbad_jax import host_flags
 from ssimbad_jax.data import line_art, picture_folder, sketch_pairs
-from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, failures, validation
+from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, failures, remote, validation
 from ssimbad_jax.training import checkpoint, progress, sharding
 
 _RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
@@ -66,6 +67,9 @@ flags.DEFINE_float(
     "Pull of the sketch's lines; 0: off, 0.5: strong.",
     lower_bound=0,
 )
+remote.refuse_in_flags("run", "sketch", "reference", "out", "json")
+
+_HOSTS = host_flags.define()
 
 SOME_FAILED, BAD_USAGE = 1, 2
 
@@ -90,12 +94,13 @@ def main(argv: Sequence[str]) -> None:
     """Colours the sketches."""
     del argv
     logging.set_verbosity(logging.ERROR)
+    is_one_of_several = host_flags.connect(_HOSTS)
     with failures.in_one_line():
-        report = _colorize()
+        report = _colorize(is_one_of_several)
     sys.exit(SOME_FAILED if any(item["status"] == "failed" for item in report["items"]) else 0)
 
 
-def _colorize() -> dict[str, Any]:
+def _colorize(is_one_of_several: bool) -> dict[str, Any]:
     out = pathlib.Path(_OUT.value).expanduser()
     names = [field.name for field in dataclasses.fields(colorize_jobs.Settings)]
     given: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
@@ -105,12 +110,12 @@ def _colorize() -> dict[str, Any]:
         if report_file is not None:
             report_file.parent.mkdir(parents=True, exist_ok=True)
         items, unused = sketch_pairs.find(_SKETCH.value, _REFERENCE.value, out)
-        if len(items) * settings.variants > 1:
+        if len(items) * settings.variants > 1 and not is_one_of_several:
             sharding.use_every_core_as_a_device([])
         report = colorize.colorize(pathlib.Path(_RUN.value).expanduser(), items, out, settings)
         if unused:
             progress.say(f"colorize: no sketch has the name of {picture_folder.list_some(unused)}")
-        if report_file is not None:
+        if report_file is not None and jax.process_index() == 0:
             colorize_files.save_report(report_file, {**report, "unused_references": unused})
         return report
     except (ValueError, OSError, checkpoint.DamagedError) as error:

@@ -8,12 +8,11 @@ Every field of the config can be overridden: `--config.train.batch_size=8`.
 import pathlib
 from collections.abc import Sequence
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ssimbad_jax import config_flag
-from ssimbad_jax.stages import failures, run
+from ssimbad_jax import config_flag, host_flags
+from ssimbad_jax.stages import failures, remote, run
 from ssimbad_jax.training import sharding
 
 _CONFIG = config_flag.define()
@@ -25,9 +24,8 @@ _STAGES = flags.DEFINE_list(
     None,
     f"Which of {','.join(run.STAGES)}; by default all, refine only if config.refine.enabled.",
 )
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "One process a host of a cluster or TPU pod: call jax.distributed."
-)
+_HOSTS = host_flags.define()
+remote.refuse_in_flags("workdir")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,9 +34,7 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
     config = _CONFIG.value
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    else:
+    if not host_flags.connect(_HOSTS):
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     config_name = pathlib.Path(config_file).stem

@@ -7,14 +7,16 @@ folder where the command is run, unless --out names another file.
 """
 
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, report
+from ssimbad_jax.stages import failures, remote, report
 from ssimbad_jax.training import progress
 
 _OUT = flags.DEFINE_string("out", None, "The page, an HTML file.")
+remote.refuse_in_flags("out")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -22,6 +24,10 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) < 2:
         raise app.UsageError("name the workdir of a run, or of several to compare them")
     logging.set_verbosity(logging.ERROR)
+    try:
+        remote.check("a run", list(argv[1:]))
+    except flags.ValidationError as error:
+        sys.exit(f"error: {error}")
     workdirs = [pathlib.Path(argument).expanduser() for argument in argv[1:]]
     out = _OUT.value
     path = pathlib.Path(out).expanduser() if out else report.default_path(workdirs)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, tabulate
+from ssimbad_jax.stages import failures, remote, tabulate
 from ssimbad_jax.stages.tabulating import plan, rows
 from ssimbad_jax.training import progress
 
@@ -33,6 +33,7 @@ _SEEDS = flags.DEFINE_integer("seeds", 0, "Runs of each row; by default 2 or 1, 
 _CHANGES = flags.DEFINE_multi_string(
     "set", [], "A field of the configs of all rows, such as train.steps=20; may be repeated."
 )
+remote.refuse_in_flags("out", "data", "pairs")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import jax
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, sampling_study
+from ssimbad_jax.stages import failures, remote, sampling_study
 from ssimbad_jax.stages.studying import plan
 from ssimbad_jax.training import sharding
 
@@ -35,6 +35,7 @@ _SIGMA_MAX = flags.DEFINE_list(
 _CALLS = flags.DEFINE_list("calls", [*map(str, plan.Settings.calls)], "Network calls a picture.")
 _IMAGES = flags.DEFINE_integer("images", plan.Settings.images, "Pictures, the first of the pairs.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", plan.Settings.batch_size, "Sampled at once.")
+remote.refuse_in_flags("run", "pairs", "out")
 
 _Number = TypeVar("_Number", int, float)
 

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import export_weights, failures, weights
+from ssimbad_jax.stages import export_weights, failures, remote, weights
 
 _RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The file to write.", required=True)
 _WEIGHTS = flags.DEFINE_enum(
     "weights", "auto", weights.CHOICES, "Which; auto: refined ones where there are some."
 )
+remote.refuse_in_flags("run", "out")
 
 
 def main(argv: Sequence[str]) -> None:

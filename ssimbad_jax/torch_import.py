@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from ssimbad_jax import config_flag
-from ssimbad_jax.stages import components, failures, import_weights
+from ssimbad_jax.stages import components, failures, import_weights, remote
 
 _SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Workdir to make.", required=True)
@@ -30,6 +30,7 @@ _WEIGHTS = flags.DEFINE_enum(
 _PREFIX = flags.DEFINE_string(
     "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
 )
+remote.refuse_in_flags("from", "out")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

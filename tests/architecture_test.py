@@ -18,6 +18,7 @@ _MAX_LINES = 350
 # is not listed (main and the command modules beside it) is above all others.
 _LEVELS = {
     "config_flag": 2,
+    "host_flags": 2,
     "stages": 2,
     "training": 1,
     "data": 1,

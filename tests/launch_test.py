@@ -128,7 +128,8 @@ def test_configurations_and_fields_exist(path):
 @pytest.mark.parametrize("path", _COMMANDS, ids=_name)
 def test_flags_of_main_exist(path):
     main = "".join(
-        (_REPOSITORY / "ssimbad_jax" / name).read_text() for name in ("main.py", "config_flag.py")
+        (_REPOSITORY / "ssimbad_jax" / name).read_text()
+        for name in ("main.py", "config_flag.py", "host_flags.py")
     )
     defined = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", main))
     commands = re.findall(r"ssimbad_jax\.main((?:[^\n]*\\\n)*[^\n]*)", _text(path))

@@ -70,7 +70,9 @@ def colorize(
     config = _config(workdir, settings)
     _make_writable(out)
     at_once = min(settings.batch_size or config.eval.batch_size, len(items) * settings.variants)
-    mesh = sharding.data_mesh(jax.devices()[: max(1, at_once)])
+    # Of several hosts each has a part, if only of padding.
+    enough = jax.devices()[: max(1, at_once)] if sharding.is_alone() else None
+    mesh = sharding.data_mesh(enough)
     used = weights.load(config, workdir, mesh)
     model = colorize_jobs.model_record(config, workdir, used, settings)
     outcomes = colorize_jobs.plan(items, out, model, settings)
@@ -104,6 +106,8 @@ def colorize(
 def _save_contact_sheets(
     outcomes: Sequence[colorize_jobs.Outcome], out: pathlib.Path
 ) -> list[pathlib.Path]:
+    if jax.process_index() > 0:
+        return []
     rows = [
         (outcome.item.sketch, outcome.item.reference, outcome.results)
         for outcome in outcomes
@@ -156,7 +160,7 @@ def _make_writable(out: pathlib.Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".part"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another host may have been here
     except OSError as error:
         raise OSError(f"--out={out} cannot be written to: {error.strerror}") from error
 
@@ -253,7 +257,7 @@ def _compile(
     compiled = jitted.lower(params, seeds, sketch, reference).compile()
 
     def colour(*batch: np.ndarray) -> np.ndarray:
-        return np.asarray(compiled(params, *jax.device_put(batch, split)))
+        return sharding.fetch(compiled(params, *jax.device_put(batch, split)))
 
     return colour
 
@@ -298,7 +302,8 @@ def _write(part: _Inputs, coloured: np.ndarray, settings: colorize_jobs.Settings
         bicubic = PIL.Image.Resampling.BICUBIC
         result = colour_layer.enlarge(coloured, part.lines.size, bicubic)
     try:
-        colorize_files.save_result(outcome.results[variant], result, outcome.records[variant])
+        if jax.process_index() == 0:
+            colorize_files.save_result(outcome.results[variant], result, outcome.records[variant])
     except OSError as error:
         outcome.fail(f"{outcome.results[variant]} cannot be written: {error.strerror or error}")
     if outcome.status != "failed":

@@ -90,7 +90,8 @@ def compile_for_any(
         colour, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=by_batch
     )
     shown = inputs(test_pairs, pairs.SETTINGS[0])
-    example = [_batch(array, 0, config.eval.batch_size) for array in shown]
+    first = [_batch(array, 0, config.eval.batch_size) for array in shown]
+    example = jax.device_put(first, by_batch)
     return jitted.lower(params, jax.random.key(config.seed), *example).compile()
 
 
@@ -133,7 +134,8 @@ def trajectory(
         return walk(params, *_noise_condition_and_keys(key, numbers, *batch))
 
     count = len(shown[0])
-    batch = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
+    padded = [_batch(array, 0, -(-count // mesh.size) * mesh.size) for array in shown]
+    batch = jax.device_put(padded, by_batch)
     jitted = jax.jit(
         call, in_shardings=(everywhere, everywhere, *[by_batch] * 3), out_shardings=everywhere
     )

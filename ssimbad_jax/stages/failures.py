@@ -4,13 +4,13 @@ import contextlib
 import errno
 import pathlib
 import shutil
-import sys
+import traceback
 from collections.abc import Iterator, Sequence
 
 import jax
 import ml_collections
 
-from ssimbad_jax.training import checkpoint, interruption, loop, progress
+from ssimbad_jax.training import checkpoint, hosts, interruption, loop, progress
 
 # What to change when the memory of a stage does not suffice, and why that helps.
 MEMORY_REMEDIES = {
@@ -32,6 +32,7 @@ MEMORY_REMEDIES = {
     "evaluate": (("lower", "eval.batch_size"), ("or", "eval.max_images")),
     "report": (("lower", "eval.save_images"),),
 }
+_MENDABLE = (ValueError, OSError, MemoryError, loop.NonFiniteError, checkpoint.DamagedError)
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SIGNS_OF_NO_SPACE = ("No space left", "Disk quota exceeded")
@@ -58,15 +59,19 @@ def in_one_line() -> Iterator[None]:
             yield
     except interruption.Interrupted as stop:
         progress.say(f"{stop}. Run the same command again to continue.")
-        sys.exit(interruption.EXIT_STATUS)
-    except (
-        ValueError,
-        OSError,
-        MemoryError,
-        loop.NonFiniteError,
-        checkpoint.DamagedError,
-    ) as error:
-        sys.exit(f"error: {error}")
+        hosts.leave(interruption.EXIT_STATUS, together=stop.agreed)
+    except Exception as error:
+        if hosts.is_lost_process(error):
+            hosts.leave(
+                f"error: another process of this run is gone ({_first_line(error)}); run the same "
+                "command again on all, which continues from the newest checkpoint"
+            )
+        if isinstance(error, _MENDABLE):
+            hosts.leave(f"error: {error}")
+        if not hosts.has_others():
+            raise
+        traceback.print_exc()
+        hosts.leave(1)
 
 
 @contextlib.contextmanager

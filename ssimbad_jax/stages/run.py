@@ -100,7 +100,7 @@ def run(
     if "evaluate" in stages:
         evaluate.check_files(config)  # a bad file is refused now, not after the training
     if "refine" in stages and "train" not in stages:
-        refine.starting_point(config, workdir, sharding.data_mesh(jax.devices()[:1]))
+        refine.starting_point(config, workdir, sharding.data_mesh())
     with failures.explained("start", config, folders), _locked(config, workdir, stages):
         if jax.process_index() == 0 and not (workdir / components.CONFIG).exists():
             components.save_config(config, workdir)

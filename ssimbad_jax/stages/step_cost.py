@@ -79,6 +79,19 @@ def seconds_of_steps(
         mesh: the devices.
         count: steps to measure.
     """
+    step, state, batch, key = ready_to_train(config, mesh)
+    seconds = []
+    for _ in range(_WARM_UP_STEPS + count):
+        begin = time.perf_counter()
+        state, _ = jax.block_until_ready(step(state, batch, key))
+        seconds.append(time.perf_counter() - begin)
+    return seconds[_WARM_UP_STEPS:]
+
+
+def ready_to_train(
+    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> tuple[Any, state_lib.TrainState, dict[str, jax.Array], jax.Array]:
+    """Returns the jitted training step, a new state, a batch of random pictures and the key."""
     job, tx = _job(config, "train", mesh)
     everywhere = sharding.replicated(mesh)
     state = jax.jit(functools.partial(state_lib.init_state, optimizer=tx))(job.init_params())
@@ -87,12 +100,7 @@ def seconds_of_steps(
     batch = jax.device_put({"image": pixels}, sharding.over_batch(mesh))
     key = jax.device_put(jax.random.key(0), everywhere)
     step = training_run.compile_step(config, job, tx, mesh)
-    seconds = []
-    for _ in range(_WARM_UP_STEPS + count):
-        begin = time.perf_counter()
-        state, _ = jax.block_until_ready(step(state, batch, key))
-        seconds.append(time.perf_counter() - begin)
-    return seconds[_WARM_UP_STEPS:]
+    return step, state, batch, key
 
 
 def _lowered_step(config: ml_collections.ConfigDict, name: str) -> tuple[Any, int]:

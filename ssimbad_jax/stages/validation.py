@@ -13,6 +13,7 @@ from ssimbad_jax.stages import (
     components,
     guided_denoiser,
     refine,
+    remote,
     scft_loss,
     scores,
     solvers,
@@ -135,6 +136,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
     """
     problems = [
         *_single_fields(config),
+        *remote.problems(config),
         *_model(config),
         *_diffusion(config),
         *solvers.problems(config),

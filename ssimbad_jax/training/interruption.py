@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -20,11 +21,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STEPS_BETWEEN_AGREEMENTS = 10
 
 _requested = threading.Event()
+_requested_at = 0.0
 _deferring = threading.Event()
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to stop; not an `Exception`, like `KeyboardInterrupt`."""
+    """A signal asked the program to stop; not an `Exception`, like `KeyboardInterrupt`.
+
+    Attributes:
+        agreed: whether all hosts stop here.
+    """
+
+    def __init__(self, message: str, agreed: bool = False):
+        """Says what was stopped."""
+        super().__init__(message)
+        self.agreed = agreed
 
 
 @contextlib.contextmanager
@@ -79,9 +90,17 @@ def is_requested(step: int) -> bool:
     return sharding.on_any_host(_requested.is_set())
 
 
+def seconds_since_signal() -> float:
+    """Returns the seconds since the first host was asked to stop; all hosts have to call it."""
+    mine = time.monotonic() - _requested_at if _requested.is_set() else 0.0
+    return sharding.largest_of_hosts(mine)
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    global _requested_at
     if _requested.is_set():
         return
+    _requested_at = time.monotonic()
     _requested.set()
     name = signal.Signals(number).name
     # Not print: the handler may have come in the middle of one.

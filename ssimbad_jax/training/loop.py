@@ -140,9 +140,11 @@ def train(
             bar.advance(note=reader.note)
             if stops:
                 checkpoints.wait()
+                seconds = interruption.seconds_since_signal()
                 raise interruption.Interrupted(
                     f"{name}: stopped after step {step} of {settings.total_steps}, saved as "
-                    f"{checkpoints.path(step)}"
+                    f"{checkpoints.path(step)} {seconds:.1f} s after the signal",
+                    agreed=True,
                 )
         checkpoints.wait()
     return state

@@ -53,6 +53,13 @@ def on_any_host(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
+def largest_of_hosts(number: float) -> float:
+    """Returns on every host the largest of their numbers; all hosts have to call it."""
+    if is_alone():
+        return number
+    return float(multihost_utils.process_allgather(np.float32(number)).max())
+
+
 @contextlib.contextmanager
 def first_host_first(what: str) -> Iterator[None]:
     """Lets the first host through alone, the others after it: work on files they share.
