@@ -5,13 +5,16 @@
 
 import json
 import pathlib
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
+from ssimbad_jax.training import interruption
 from tests import program, stand_in_launchers, tiny_run
 
 _LAUNCH = program.REPOSITORY / "launch"
@@ -19,10 +22,10 @@ FIELDS = {
     **tiny_run.FIELDS,
     "data.toy_faces_train": 16,
     "data.toy_faces_test": 8,
-    "train.steps": 4,
+    "train.steps": 2,
     "train.checkpoint_every": 2,
-    "train.validate_every": 4,
-    "train.sample_every": 4,
+    "train.validate_every": 2,
+    "train.sample_every": 1000,
     "train.validation_images": 4,
 }
 
@@ -54,9 +57,7 @@ def cluster(folder: pathlib.Path, **variables: str) -> dict[str, str]:
     return {
         **stand_in_launchers.install(folder),
         "STAND_IN_TASKS": "2",
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        **program.QUICK,
         "SECONDS_BETWEEN_LOOKS": "0.05",
         **variables,
     }
@@ -114,18 +115,16 @@ def launch(script: str, arguments: list[str], environment: dict[str, str]):
     )
 
 
-# What a worker runs instead of a training: it notes its flags, and waits to be ended if asked to.
+# What runs instead of a training: it notes its flags, and waits for a signal if it is told to.
 _MAIN = """
 import json, os, pathlib, signal, sys, time
-folder = pathlib.Path(os.environ["STAND_IN_FOLDER"])
-index = os.environ["SLURM_PROCID"]
-name = f"started{len(list(folder.glob(f'started*.worker{index}')))}.worker{index}"
+folder, index = pathlib.Path(os.environ["STAND_IN_FOLDER"]), os.environ["SLURM_PROCID"]
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
-(folder / name).write_text(json.dumps(sys.argv[1:]))
-if (folder / "wait").exists():
-    (folder / "wait").unlink(missing_ok=True) if index == "1" else None
-    time.sleep(30)
-sys.exit(int(os.environ.get("STATUS", 0)))
+attempt = len(list(folder.glob(f"started?.worker{index}")))
+(folder / f"started{attempt}.worker{index}").write_text(json.dumps(sys.argv[1:]))
+if attempt < int(os.environ.get("ATTEMPTS_THAT_WAIT", 0)):
+    time.sleep(60)
+sys.exit(int(os.environ.get("STATUS_OF_WORKER" + index, 0)))
 """
 
 
@@ -135,22 +134,122 @@ def quick_repository(tmp_path_factory):
     return make_repository(tmp_path_factory.mktemp("quick") / "repository", main=_MAIN)
 
 
-def _verbs(folder):
-    return [" ".join(call[2:4]) for call in stand_in_launchers.calls(folder, "gcloud")]
+def _verbs(folder: pathlib.Path) -> list[str]:
+    """What gcloud was asked for, without the looks at the state."""
+    called = [call[3] for call in stand_in_launchers.calls(folder, "gcloud")]
+    return [verb for verb in called if verb != "describe"]
 
 
-def test_tpu_pod_trains_from_nothing_with_the_flags_it_was_given(tmp_path, quick_repository):
-    environment = tpu_slice(tmp_path / "cluster", quick_repository, CONFIG="configs/c d.py")
+def _started(folder: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("started*"))
+
+
+def test_a_tpu_slice_is_made_and_every_worker_gets_the_flags(tmp_path, quick_repository):
+    environment = tpu_slice(tmp_path, quick_repository, CONFIG="configs/c d.py")
     done = launch("tpu_pod.sh", ["train", "--workdir=a b", "--config.x='y'"], environment)
     assert done.returncode == 0, done.stderr
-    for index in (0, 1):
-        (started,) = (tmp_path / "cluster").glob(f"started*.worker{index}")
-        assert json.loads(started.read_text()) == [
+    assert _verbs(tmp_path) == ["create", "ssh", "ssh"]
+    assert _started(tmp_path) == ["started0.worker0", "started0.worker1"]
+    for name in _started(tmp_path):
+        assert json.loads((tmp_path / name).read_text()) == [
             "--distributed",
             "--config=configs/c d.py",
             "--workdir=a b",
             "--config.x='y'",
         ]
-    verbs = _verbs(tmp_path / "cluster")
-    assert verbs[:2] == ["queued-resources describe", "queued-resources create"]
-    assert verbs[-2:] == ["tpu-vm ssh", "tpu-vm ssh"]
+    deleted = launch("tpu_pod.sh", ["delete"], environment)
+    assert deleted.returncode == 0, deleted.stderr
+    assert not (tmp_path / "slice.state").exists()
+
+
+def test_a_tpu_slice_that_is_taken_away_is_replaced_and_the_run_continued(
+    tmp_path, quick_repository
+):
+    environment = tpu_slice(
+        tmp_path,
+        quick_repository,
+        ATTEMPTS_THAT_WAIT="1",
+        STAND_IN_LOSSES="1",
+        STAND_IN_LOSE_AT="started0.worker1",
+    )
+    done = launch("tpu_pod.sh", ["train", "--workdir=w"], environment)
+    assert done.returncode == 0, done.stderr
+    assert "The run ended with status 255 and is continued." in done.stdout
+    assert _verbs(tmp_path) == ["create", "ssh", "ssh", "delete", "create", "ssh", "ssh"]
+    assert (tmp_path / "started1.worker1").exists()
+
+
+def test_a_run_on_a_tpu_that_fails_by_itself_is_not_repeated(tmp_path, quick_repository):
+    environment = tpu_slice(tmp_path, quick_repository, STATUS_OF_WORKER1="3")
+    done = launch("tpu_pod.sh", ["train"], environment)
+    assert done.returncode == 3
+    assert _verbs(tmp_path) == ["create", "ssh", "ssh"]
+
+
+def test_stop_ends_a_run_on_a_tpu_with_the_status_of_good_order(tmp_path, quick_repository):
+    environment = tpu_slice(tmp_path, quick_repository, ATTEMPTS_THAT_WAIT="1")
+    for word in ("create", "install"):
+        assert launch("tpu_pod.sh", [word], environment).returncode == 0
+    with subprocess.Popen([_LAUNCH / "tpu_pod.sh", "run"], env=environment) as running:
+        while len(_started(tmp_path)) < 2:
+            assert running.poll() is None
+            time.sleep(0.02)
+        stopped = launch("tpu_pod.sh", ["stop"], environment)
+        assert stopped.returncode == 0, stopped.stderr
+        assert running.wait(30) == interruption.EXIT_STATUS
+
+
+def _with_quick_main(folder: pathlib.Path, **variables: str) -> dict[str, str]:
+    """A SLURM job in which `python -m ssimbad_jax.main` is `_MAIN`."""
+    (folder / "main.py").write_text(_MAIN)
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {folder}/main.py "$@"\n')
+    python.chmod(0o755)
+    return {**slurm_job(folder, **variables), "PYTHON": str(python)}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_queued_again"), [("75 75", True), ("0 0", False), ("3 0", False)]
+)
+def test_a_slurm_job_is_queued_again_where_a_signal_stopped_it(tmp_path, statuses, is_queued_again):
+    first, second = statuses.split()
+    environment = _with_quick_main(tmp_path, STATUS_OF_WORKER0=first, STATUS_OF_WORKER1=second)
+    done = launch("slurm.sh", ["--workdir=a b"], environment)
+    assert done.returncode == int(first), done.stderr
+    assert len(_started(tmp_path)) == 2
+    requeued = stand_in_launchers.calls(tmp_path, "scontrol")
+    assert requeued == ([["requeue", environment["SLURM_JOB_ID"]]] if is_queued_again else [])
+
+
+def test_a_dry_run_prints_what_a_run_calls_and_runs_nothing(tmp_path, quick_repository):
+    environment = tpu_slice(tmp_path, quick_repository)
+    given = ["train", "--workdir=it's a b"]
+    printed = launch("tpu_pod.sh", ["--dry-run", *given], environment)
+    assert printed.returncode == 0, printed.stderr
+    assert stand_in_launchers.calls(tmp_path, "gcloud") == []
+    planned = [shlex.split(line)[1:] for line in printed.stdout.splitlines()]
+    assert launch("tpu_pod.sh", given, environment).returncode == 0
+    called = stand_in_launchers.calls(tmp_path, "gcloud")
+    assert [call for call in called if call in planned] == called
+    assert [call for call in planned if call in called] == planned
+
+
+def test_a_dry_run_of_slurm_prints_the_step_and_runs_nothing(tmp_path):
+    environment = _with_quick_main(tmp_path)
+    printed = launch("slurm.sh", ["--dry-run", "--workdir=a b"], environment)
+    assert printed.returncode == 0, printed.stderr
+    assert stand_in_launchers.calls(tmp_path, "srun") == []
+    assert launch("slurm.sh", ["--workdir=a b"], environment).returncode == 0
+    (called,) = stand_in_launchers.calls(tmp_path, "srun")
+    assert shlex.split(printed.stdout) == ["srun", *called]
+
+
+def test_two_tasks_of_slurm_train_together(tmp_path):
+    """A real training: JAX finds the other process by SLURM's variables."""
+    done = launch(
+        "slurm.sh", [*flags(tmp_path), "--stages=calibrate,train"], slurm_job(tmp_path / "cluster")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 device(s), a new run" in done.stdout
+    assert (tmp_path / "run" / "checkpoints" / "pretrain" / str(FIELDS["train.steps"])).is_dir()
+    assert stand_in_launchers.calls(tmp_path / "cluster", "scontrol") == []
