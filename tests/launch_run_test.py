@@ -1,13 +1,11 @@
 """The launch scripts start, continue and replace what they should, with stand-in clusters.
 
-`tests/launch_campaign.py` does more of it, with real trainings that are interrupted.
+`python -m tests.launch_campaign` does more of it, with trainings that are interrupted.
 """
 
 import json
 import pathlib
 import shlex
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,105 +13,7 @@ import time
 import pytest
 
 from ssimbad_jax.training import interruption
-from tests import program, stand_in_launchers, tiny_run
-
-_LAUNCH = program.REPOSITORY / "launch"
-FIELDS = {
-    **tiny_run.FIELDS,
-    "data.toy_faces_train": 16,
-    "data.toy_faces_test": 8,
-    "train.steps": 2,
-    "train.checkpoint_every": 2,
-    "train.validate_every": 2,
-    "train.sample_every": 1000,
-    "train.validation_images": 4,
-}
-
-
-def flags(folder: pathlib.Path, **fields) -> list[str]:
-    """Flags of main for a tiny run in `folder/run`."""
-    fields = {**FIELDS, "data.prepared_dir": folder / "prepared", **fields}
-    return [
-        *(f"--config.{name.replace('__', '.')}={value}" for name, value in fields.items()),
-        f"--workdir={folder / 'run'}",
-    ]
-
-
-def free_job() -> str:
-    """The number of a SLURM job whose coordinator gets a port that is free."""
-    for job in range(4096):
-        with socket.socket() as candidate:
-            try:
-                candidate.bind(("localhost", stand_in_launchers.FIRST_PORT + job))
-            except OSError:
-                continue
-            return str(job)
-    raise AssertionError("no port is free")
-
-
-def cluster(folder: pathlib.Path, **variables: str) -> dict[str, str]:
-    """The variables of a cluster of two processes, with a device each."""
-    folder.mkdir(exist_ok=True)
-    return {
-        **stand_in_launchers.install(folder),
-        "STAND_IN_TASKS": "2",
-        **program.QUICK,
-        "SECONDS_BETWEEN_LOOKS": "0.05",
-        **variables,
-    }
-
-
-def slurm_job(folder: pathlib.Path, **variables: str) -> dict[str, str]:
-    """What SLURM tells a batch script."""
-    return cluster(
-        folder,
-        SLURM_SUBMIT_DIR=str(program.REPOSITORY),
-        SLURM_JOB_ID=free_job(),
-        PYTHON=sys.executable,
-        **variables,
-    )
-
-
-def tpu_slice(folder: pathlib.Path, repository: pathlib.Path, **variables: str) -> dict[str, str]:
-    """What a user tells tpu_pod.sh; the workers clone the repository."""
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    return cluster(
-        folder,
-        TPU="slice",
-        ZONE="zone",
-        TYPE="v5litepod-16",
-        REPO=str(repository),
-        REVISION=revision,
-        STAND_IN_JOB=free_job(),
-        **variables,
-    )
-
-
-def make_repository(folder: pathlib.Path, *, main: str | None = None) -> pathlib.Path:
-    """Commits the working tree, or a program in the place of main, to a repository of its own."""
-    folder.mkdir()
-    shutil.copy(program.REPOSITORY / "requirements.txt", folder)
-    if main is None:
-        for package in ("ssimbad_jax", "configs"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(program.REPOSITORY / package, folder / package, ignore=ignored)
-    else:
-        (folder / "ssimbad_jax").mkdir()
-        (folder / "ssimbad_jax" / "main.py").write_text(main)
-    author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    for command in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "-m", "all"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    return folder
-
-
-def launch(script: str, arguments: list[str], environment: dict[str, str]):
-    """Runs a script to its end."""
-    return subprocess.run(
-        [_LAUNCH / script, *arguments], env=environment, capture_output=True, text=True, timeout=300
-    )
-
+from tests import launching, stand_in_launchers
 
 # What runs instead of a training: it notes its flags, and waits for a signal if it is told to.
 _MAIN = """
@@ -131,7 +31,7 @@ sys.exit(int(os.environ.get("STATUS_OF_WORKER" + index, 0)))
 @pytest.fixture(scope="module")
 def quick_repository(tmp_path_factory):
     """A repository whose main ends at once."""
-    return make_repository(tmp_path_factory.mktemp("quick") / "repository", main=_MAIN)
+    return launching.make_repository(tmp_path_factory.mktemp("quick") / "repository", main=_MAIN)
 
 
 def _verbs(folder: pathlib.Path) -> list[str]:
@@ -145,8 +45,8 @@ def _started(folder: pathlib.Path) -> list[str]:
 
 
 def test_a_tpu_slice_is_made_and_every_worker_gets_the_flags(tmp_path, quick_repository):
-    environment = tpu_slice(tmp_path, quick_repository, CONFIG="configs/c d.py")
-    done = launch("tpu_pod.sh", ["train", "--workdir=a b", "--config.x='y'"], environment)
+    environment = launching.tpu_slice(tmp_path, quick_repository, CONFIG="configs/c d.py")
+    done = launching.launch("tpu_pod.sh", ["train", "--workdir=a b", "--config.x='y'"], environment)
     assert done.returncode == 0, done.stderr
     assert _verbs(tmp_path) == ["create", "ssh", "ssh"]
     assert _started(tmp_path) == ["started0.worker0", "started0.worker1"]
@@ -157,7 +57,7 @@ def test_a_tpu_slice_is_made_and_every_worker_gets_the_flags(tmp_path, quick_rep
             "--workdir=a b",
             "--config.x='y'",
         ]
-    deleted = launch("tpu_pod.sh", ["delete"], environment)
+    deleted = launching.launch("tpu_pod.sh", ["delete"], environment)
     assert deleted.returncode == 0, deleted.stderr
     assert not (tmp_path / "slice.state").exists()
 
@@ -165,14 +65,14 @@ def test_a_tpu_slice_is_made_and_every_worker_gets_the_flags(tmp_path, quick_rep
 def test_a_tpu_slice_that_is_taken_away_is_replaced_and_the_run_continued(
     tmp_path, quick_repository
 ):
-    environment = tpu_slice(
+    environment = launching.tpu_slice(
         tmp_path,
         quick_repository,
         ATTEMPTS_THAT_WAIT="1",
         STAND_IN_LOSSES="1",
         STAND_IN_LOSE_AT="started0.worker1",
     )
-    done = launch("tpu_pod.sh", ["train", "--workdir=w"], environment)
+    done = launching.launch("tpu_pod.sh", ["train", "--workdir=w"], environment)
     assert done.returncode == 0, done.stderr
     assert "The run ended with status 255 and is continued." in done.stdout
     assert _verbs(tmp_path) == ["create", "ssh", "ssh", "delete", "create", "ssh", "ssh"]
@@ -180,21 +80,21 @@ def test_a_tpu_slice_that_is_taken_away_is_replaced_and_the_run_continued(
 
 
 def test_a_run_on_a_tpu_that_fails_by_itself_is_not_repeated(tmp_path, quick_repository):
-    environment = tpu_slice(tmp_path, quick_repository, STATUS_OF_WORKER1="3")
-    done = launch("tpu_pod.sh", ["train"], environment)
+    environment = launching.tpu_slice(tmp_path, quick_repository, STATUS_OF_WORKER1="3")
+    done = launching.launch("tpu_pod.sh", ["train"], environment)
     assert done.returncode == 3
     assert _verbs(tmp_path) == ["create", "ssh", "ssh"]
 
 
 def test_stop_ends_a_run_on_a_tpu_with_the_status_of_good_order(tmp_path, quick_repository):
-    environment = tpu_slice(tmp_path, quick_repository, ATTEMPTS_THAT_WAIT="1")
+    environment = launching.tpu_slice(tmp_path, quick_repository, ATTEMPTS_THAT_WAIT="1")
     for word in ("create", "install"):
-        assert launch("tpu_pod.sh", [word], environment).returncode == 0
-    with subprocess.Popen([_LAUNCH / "tpu_pod.sh", "run"], env=environment) as running:
+        assert launching.launch("tpu_pod.sh", [word], environment).returncode == 0
+    with subprocess.Popen([launching.LAUNCH / "tpu_pod.sh", "run"], env=environment) as running:
         while len(_started(tmp_path)) < 2:
             assert running.poll() is None
             time.sleep(0.02)
-        stopped = launch("tpu_pod.sh", ["stop"], environment)
+        stopped = launching.launch("tpu_pod.sh", ["stop"], environment)
         assert stopped.returncode == 0, stopped.stderr
         assert running.wait(30) == interruption.EXIT_STATUS
 
@@ -205,7 +105,7 @@ def _with_quick_main(folder: pathlib.Path, **variables: str) -> dict[str, str]:
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {folder}/main.py "$@"\n')
     python.chmod(0o755)
-    return {**slurm_job(folder, **variables), "PYTHON": str(python)}
+    return {**launching.slurm_job(folder, **variables), "PYTHON": str(python)}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +114,7 @@ def _with_quick_main(folder: pathlib.Path, **variables: str) -> dict[str, str]:
 def test_a_slurm_job_is_queued_again_where_a_signal_stopped_it(tmp_path, statuses, is_queued_again):
     first, second = statuses.split()
     environment = _with_quick_main(tmp_path, STATUS_OF_WORKER0=first, STATUS_OF_WORKER1=second)
-    done = launch("slurm.sh", ["--workdir=a b"], environment)
+    done = launching.launch("slurm.sh", ["--workdir=a b"], environment)
     assert done.returncode == int(first), done.stderr
     assert len(_started(tmp_path)) == 2
     requeued = stand_in_launchers.calls(tmp_path, "scontrol")
@@ -222,13 +122,13 @@ def test_a_slurm_job_is_queued_again_where_a_signal_stopped_it(tmp_path, statuse
 
 
 def test_a_dry_run_prints_what_a_run_calls_and_runs_nothing(tmp_path, quick_repository):
-    environment = tpu_slice(tmp_path, quick_repository)
+    environment = launching.tpu_slice(tmp_path, quick_repository)
     given = ["train", "--workdir=it's a b"]
-    printed = launch("tpu_pod.sh", ["--dry-run", *given], environment)
+    printed = launching.launch("tpu_pod.sh", ["--dry-run", *given], environment)
     assert printed.returncode == 0, printed.stderr
     assert stand_in_launchers.calls(tmp_path, "gcloud") == []
     planned = [shlex.split(line)[1:] for line in printed.stdout.splitlines()]
-    assert launch("tpu_pod.sh", given, environment).returncode == 0
+    assert launching.launch("tpu_pod.sh", given, environment).returncode == 0
     called = stand_in_launchers.calls(tmp_path, "gcloud")
     assert [call for call in called if call in planned] == called
     assert [call for call in planned if call in called] == planned
@@ -236,20 +136,24 @@ def test_a_dry_run_prints_what_a_run_calls_and_runs_nothing(tmp_path, quick_repo
 
 def test_a_dry_run_of_slurm_prints_the_step_and_runs_nothing(tmp_path):
     environment = _with_quick_main(tmp_path)
-    printed = launch("slurm.sh", ["--dry-run", "--workdir=a b"], environment)
+    printed = launching.launch("slurm.sh", ["--dry-run", "--workdir=a b"], environment)
     assert printed.returncode == 0, printed.stderr
     assert stand_in_launchers.calls(tmp_path, "srun") == []
-    assert launch("slurm.sh", ["--workdir=a b"], environment).returncode == 0
+    assert launching.launch("slurm.sh", ["--workdir=a b"], environment).returncode == 0
     (called,) = stand_in_launchers.calls(tmp_path, "srun")
     assert shlex.split(printed.stdout) == ["srun", *called]
 
 
 def test_two_tasks_of_slurm_train_together(tmp_path):
     """A real training: JAX finds the other process by SLURM's variables."""
-    done = launch(
-        "slurm.sh", [*flags(tmp_path), "--stages=calibrate,train"], slurm_job(tmp_path / "cluster")
+    done = launching.launch(
+        "slurm.sh",
+        [*launching.flags(tmp_path), "--stages=calibrate,train"],
+        launching.slurm_job(tmp_path / "cluster"),
     )
     assert done.returncode == 0, done.stderr
     assert "2 device(s), a new run" in done.stdout
-    assert (tmp_path / "run" / "checkpoints" / "pretrain" / str(FIELDS["train.steps"])).is_dir()
+    assert (
+        tmp_path / "run" / "checkpoints" / "pretrain" / str(launching.FIELDS["train.steps"])
+    ).is_dir()
     assert stand_in_launchers.calls(tmp_path / "cluster", "scontrol") == []

@@ -6,7 +6,7 @@ import nbclient
 import nbformat
 import pytest
 
-from tests import launch_run_test, program
+from tests import launching, program
 
 _NOTEBOOK = program.REPOSITORY / "launch" / "colab_tpu.ipynb"
 # How many pictures a cell shows.
@@ -24,7 +24,7 @@ _FIELDS = {
 
 
 def _parameters(folder) -> str:
-    given = launch_run_test.flags(folder, **_FIELDS)
+    given = launching.flags(folder, **_FIELDS)
     flags = [flag for flag in given if not flag.startswith("--workdir=")]
     return "\n".join(
         [

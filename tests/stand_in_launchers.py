@@ -94,6 +94,7 @@ def _start(command: list[str], job: int, index: int, tasks: int, home: pathlib.P
 
 def srun(given: list[str]) -> int:
     """Runs the tasks of a step; the highest status is its own, as that of the real one."""
+    (_folder() / "srun.pid").write_text(str(os.getpid()))
     first_word = next(i for i, word in enumerate(given) if not word.startswith("--"))
     _check("srun", given[:first_word], _SRUN)
     tasks = int(os.environ["STAND_IN_TASKS"])
