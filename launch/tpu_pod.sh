@@ -11,10 +11,13 @@
 #   create     asks for the slice and waits until it is up; replaces a lost one
 #   install    clones REPO on every worker and installs; again: brings it up to date
 #   run FLAGS  runs ssimbad_jax.main with these flags, from the last checkpoint on
-#   stop       ends a run in good order, also one whose terminal is gone
+#   stop       ends a run in good order whose terminal is closed; train would resume it
 #   delete     gives the slice back: it costs money until then
 #
 # --dry-run before the word prints the commands and runs none of them.
+#
+# Keep the terminal of train open, for example in tmux. If its connection breaks
+# while the slice is up, the run goes on without it: call stop, then train again.
 #
 # PICTURES and FOLDER must be the same folder on every worker, for example a
 # Filestore share or a bucket mounted with gcsfuse. TPU is a name of your choice.

@@ -15,6 +15,8 @@ FIELDS = {
     **tiny_run.FIELDS,
     "data.toy_faces_train": 16,
     "data.toy_faces_test": 8,
+    "model.channel_multipliers": (1,),
+    "calibrate.num_sigmas": 16,
     "train.steps": 2,
     "train.checkpoint_every": 2,
     "train.validate_every": 2,

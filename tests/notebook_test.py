@@ -10,16 +10,15 @@ from tests import launching, program
 
 _NOTEBOOK = program.REPOSITORY / "launch" / "colab_tpu.ipynb"
 # How many pictures a cell shows.
-_PICTURES = {"calibrate": 2, "train": 1, "refine": 1, "evaluate": 1, "colour": 3}
+_PICTURES = {"calibrate": 2, "train": 1, "refine": 1, "evaluate": 1, "colour": 4}
 _FIELDS = {
     "refine__steps": 2,
     "refine__validate_every": 2,
     "refine__sample_every": 2,
     "refine__checkpoint_every": 2,
-    "refine__sampler_steps": 2,
+    "refine__sampler_steps": 1,
     "train__sample_every": 2,
-    "train__steps": 2,
-    "train__validate_every": 2,
+    "eval__sampler_steps": 1,
 }
 
 
