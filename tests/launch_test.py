@@ -1,17 +1,27 @@
-"""The launch scripts and the notebook are well formed and name only what exists."""
+"""The launchers are well formed and name only what exists; `launch_run_test` runs them."""
 
 import json
 import pathlib
 import re
 import runpy
 import subprocess
+import sys
 
 import pytest
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 _SCRIPTS = sorted((_REPOSITORY / "launch").glob("*.sh"))
 _NOTEBOOKS = sorted((_REPOSITORY / "launch").glob("*.ipynb"))
-_COMMANDS = [*_SCRIPTS, *_NOTEBOOKS, _REPOSITORY / ".ci" / "run", _REPOSITORY / "Makefile"]
+_DOCKERFILE = _REPOSITORY / "launch" / "Dockerfile"
+_JOBSET = _REPOSITORY / "launch" / "gke_jobset.yaml"
+_COMMANDS = [
+    *_SCRIPTS,
+    *_NOTEBOOKS,
+    _DOCKERFILE,
+    _JOBSET,
+    _REPOSITORY / ".ci" / "run",
+    _REPOSITORY / "Makefile",
+]
 
 
 def _name(path: pathlib.Path) -> str:
@@ -26,11 +36,18 @@ def _text(path: pathlib.Path) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
+def _run(script: str, *arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess:
+    command = [_REPOSITORY / "launch" / script, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
 def test_every_kind_of_launcher_is_there():
-    assert {path.name for path in _SCRIPTS + _NOTEBOOKS} >= {
+    assert {path.name for path in (_REPOSITORY / "launch").iterdir()} == {
+        "Dockerfile",
+        "colab_tpu.ipynb",
+        "gke_jobset.yaml",
         "slurm.sh",
         "tpu_pod.sh",
-        "colab_tpu.ipynb",
     }
 
 
@@ -41,49 +58,58 @@ def test_scripts_are_executable_and_bash_reads_them(script):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("variable", ["REPO", "TPU", "ZONE"])
+@pytest.mark.parametrize("script", [*_SCRIPTS, _REPOSITORY / ".ci" / "run"], ids=_name)
+def test_shellcheck_finds_nothing(script):
+    checker = pathlib.Path(sys.executable).with_name("shellcheck")
+    result = subprocess.run([checker, script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("variable", ["REPO", "TPU", "TYPE", "ZONE"])
 def test_tpu_pod_names_the_missing_variable(variable):
-    environment = {"PATH": "/nowhere", "REPO": "a", "TPU": "b", "ZONE": "c"}
+    environment = {"PATH": "/usr/bin:/bin", "REPO": "a", "TPU": "b", "TYPE": "d", "ZONE": "c"}
     del environment[variable]
-    bash = subprocess.run(["which", "bash"], capture_output=True, text=True, check=True)
-    result = subprocess.run(
-        [bash.stdout.strip(), _REPOSITORY / "launch" / "tpu_pod.sh"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    result = _run("tpu_pod.sh", "--dry-run", "train", env=environment)
     assert result.returncode != 0
     assert variable in result.stderr
+    assert result.stdout == ""
 
 
-def test_tpu_pod_passes_the_flags_through_two_shells(tmp_path):
-    """A stand-in for gcloud runs what the workers would, up to the training command."""
-    (tmp_path / "gcloud").write_text(
-        '#!/bin/bash\nfor a in "$@"; do [[ $a == --command=* ]] && echo "${a#--command=}"; done\n'
-    )
-    (tmp_path / "gcloud").chmod(0o755)
-    result = subprocess.run(
-        [_REPOSITORY / "launch" / "tpu_pod.sh", "--workdir=a b", "--config.train.steps=3"],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "REPO": "r", "TPU": "t", "ZONE": "z"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (command,) = [line for line in result.stdout.splitlines() if "ssimbad_jax.main" in line]
-    arguments = subprocess.run(
-        ["bash", "-c", command.replace(".venv/bin/python", "printf '%s\\n'", 1)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    assert arguments == [
-        "-m",
-        "ssimbad_jax.main",
-        "--distributed",
-        "--config=configs/edm_ssimbad.py",
-        "--workdir=a b",
-        "--config.train.steps=3",
-    ]
+@pytest.mark.parametrize("word", [[], ["up"]], ids=str)
+def test_tpu_pod_names_the_words_it_knows(word):
+    environment = {"PATH": "/usr/bin:/bin", "REPO": "a", "TPU": "b", "TYPE": "d", "ZONE": "c"}
+    result = _run("tpu_pod.sh", "--dry-run", *word, env=environment)
+    assert result.returncode == 2
+    assert "choose train, create, install, run, stop or delete" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"TYPE": "v5litepod-16"}, "--runtime-version=v2-alpha-tpuv5-lite --spot"),
+        ({"TYPE": "v6e-8", "SPOT": "false"}, "--runtime-version=v2-alpha-tpuv6e"),
+        ({"TYPE": "v4-8", "RUNTIME": "mine"}, "--runtime-version=mine --spot"),
+        ({"TYPE": "v4-8"}, "--runtime-version=tpu-ubuntu2204-base --spot"),
+    ],
+    ids=str,
+)
+def test_tpu_pod_asks_for_the_machines_it_is_told(variables, expected):
+    environment = {"PATH": "/usr/bin:/bin", "REPO": "a", "TPU": "b", "ZONE": "c", **variables}
+    result = _run("tpu_pod.sh", "--dry-run", "create", env=environment)
+    request = result.stdout.splitlines()[-1]
+    assert request.endswith(f"--accelerator-type={variables['TYPE']} {expected}")
+
+
+def test_slurm_says_how_to_call_it():
+    result = _run("slurm.sh", env={"PATH": "/usr/bin:/bin"})
+    assert result.returncode != 0
+    assert "call this script with sbatch" in result.stderr
+
+
+def test_slurm_names_a_missing_environment(tmp_path):
+    result = _run("slurm.sh", env={"PATH": "/usr/bin:/bin", "SLURM_SUBMIT_DIR": str(tmp_path)})
+    assert result.returncode == 1
+    assert "no .venv/bin/python" in result.stderr
 
 
 @pytest.mark.parametrize("notebook", _NOTEBOOKS, ids=_name)
@@ -131,7 +157,7 @@ def test_flags_of_main_exist(path):
         (_REPOSITORY / "ssimbad_jax" / name).read_text()
         for name in ("main.py", "config_flag.py", "host_flags.py")
     )
-    defined = set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", main))
+    defined = {"help", *re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", main)}
     commands = re.findall(r"ssimbad_jax\.main((?:[^\n]*\\\n)*[^\n]*)", _text(path))
     assert commands, f"{path} does not call ssimbad_jax.main"
     for command in commands:
@@ -139,7 +165,7 @@ def test_flags_of_main_exist(path):
             assert flag in defined, f"{path}: ssimbad_jax.main has no flag --{flag}"
 
 
-@pytest.mark.parametrize("path", [*_SCRIPTS, *_NOTEBOOKS], ids=_name)
+@pytest.mark.parametrize("path", [*_SCRIPTS, *_NOTEBOOKS, _DOCKERFILE], ids=_name)
 def test_accelerators_get_the_pinned_jax(path):
     (pinned,) = re.findall(r"^jax==(\S+)", (_REPOSITORY / "requirements.txt").read_text(), re.M)
     versions = re.findall(r"jax\[[^\]]+\]==([\d.]+)", path.read_text())

@@ -9,18 +9,16 @@ from typing import Any
 import tests.conftest  # noqa: F401  (sets the variables of the compilation cache)
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+# One device, and compiled like the tests of the stages, so that the compilation cache is shared.
+QUICK = {
+    "JAX_NUM_CPU_DEVICES": "1",
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
 
 
 def start(flags: list[str], workdir: pathlib.Path, **streams: Any) -> subprocess.Popen:
-    """Starts `ssimbad_jax.main` in a process of its own.
-
-    One device, and compiled like the tests of the stages, so that the compilation cache is shared.
-    """
-    environment = {
-        **os.environ,
-        "JAX_NUM_CPU_DEVICES": "1",
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
+    """Starts `ssimbad_jax.main` in a process of its own, with the variables `QUICK`."""
+    environment = {**os.environ, **QUICK}
     command = [sys.executable, "-m", "ssimbad_jax.main", *flags, f"--workdir={workdir}"]
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, text=True, **streams)
