@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ssimbad_jax.stages import plan_run
+from ssimbad_jax.stages import plan_run, step_cost
 from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -13,6 +13,16 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.fixture
 def config(prepared_dir):
     return tiny_run.make_config(prepared_dir)
+
+
+@pytest.fixture
+def nothing_is_compiled(monkeypatch):
+    """Costs that are known beforehand."""
+    monkeypatch.setattr(
+        plan_run.step_cost,
+        "of_step",
+        lambda config, name, size: step_cost.StepCost(1000, 1e9 * size, 1e6 * size, 1e6 * size, 10),
+    )
 
 
 def test_a_plan_says_cost_memory_time_and_assumptions(config):
@@ -36,7 +46,7 @@ def test_the_plan_of_this_machine_is_compared_with_measured_steps(config):
     )
 
 
-def test_epochs_are_counted_in_the_pictures_given(config):
+def test_epochs_are_counted_in_the_pictures_given(config, nothing_is_compiled):
     config.train.steps, config.train.epochs = 0, 3
     assert any(
         line.startswith("training: 150 steps") for line in plan_run.plan(config, "a100", 400)
@@ -50,7 +60,7 @@ def test_a_batch_that_does_not_divide_is_refused(config):
         next(plan_run.plan(config, "x100", 100))
 
 
-def test_what_does_not_fit_is_said(config, monkeypatch):
+def test_what_does_not_fit_is_said(config, monkeypatch, nothing_is_compiled):
     monkeypatch.setattr(plan_run.forecast, "USABLE_MEMORY", 1e-9)
     lines = list(plan_run.plan(config, "h100x8", 100))
     assert any("DOES NOT FIT: raise train.accumulate" in line for line in lines)

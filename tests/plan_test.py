@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from tests import tiny_run
-
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -18,14 +16,6 @@ def _run(*flags):
     return subprocess.run(
         command, cwd=_REPOSITORY, env=environment, text=True, capture_output=True, check=False
     )
-
-
-def test_a_plan_is_printed():
-    fields = [f"--config.{name}={value}" for name, value in tiny_run.FIELDS.items()]
-    fields = [field for field in fields if "metrics" not in field and "multipliers" not in field]
-    ended = _run(*fields, "--config.model.channel_multipliers=(1,2)", "--device=h100x8")
-    assert ended.returncode == 0, ended.stderr
-    assert "training: 24 steps" in ended.stdout
 
 
 @pytest.mark.parametrize(
