@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from absl import app
+from absl import app, logging
 
 from ssimbad_jax.training import interruption
 from tests import launching, same_results, stand_in_launchers
@@ -90,6 +90,7 @@ def campaign(folder: pathlib.Path) -> None:
 def main(argv: Sequence[str]) -> None:
     """Runs the campaign in a temporary folder, kept if it fails."""
     del argv
+    logging.set_verbosity(logging.ERROR)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="launch_campaign_"))
     try:
         campaign(folder)
