@@ -77,14 +77,16 @@ def taken_away(folder: pathlib.Path) -> None:
 
 def campaign(folder: pathlib.Path) -> None:
     """Runs, interrupts, compares, prints."""
-    whole = folder / left_alone.__name__
     for run in (left_alone, queued_again, taken_away):
         (folder / run.__name__).mkdir()
         begin = time.monotonic()
         run(folder / run.__name__)
-        same_results.assert_same_parameters(whole / "run", folder / run.__name__ / "run")
-        same_results.assert_same_log(whole / "run", folder / run.__name__ / "run")
-        print(f"{run.__name__}: equal bit for bit, {time.monotonic() - begin:.0f} s", flush=True)
+        print(f"{run.__name__}: ended after {time.monotonic() - begin:.0f} s", flush=True)
+    whole = folder / left_alone.__name__ / "run"
+    for run in (queued_again, taken_away):
+        same_results.assert_same_parameters(whole, folder / run.__name__ / "run")
+        same_results.assert_same_log(whole, folder / run.__name__ / "run")
+        print(f"{run.__name__}: equal bit for bit to the run that was left alone", flush=True)
 
 
 def main(argv: Sequence[str]) -> None:
