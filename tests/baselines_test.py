@@ -58,6 +58,7 @@ def test_a_baseline_overrides_the_paper_and_works(name):
     assert config.model == paper.model and config.data == paper.data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "methods"),
     [

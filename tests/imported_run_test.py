@@ -22,7 +22,7 @@ from ssimbad_jax.stages import (
 from ssimbad_jax.training import checkpoint, sharding
 from tests import tiny_run
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 @pytest.fixture(scope="module")

@@ -144,6 +144,7 @@ def test_a_dry_run_of_slurm_prints_the_step_and_runs_nothing(tmp_path):
     assert shlex.split(printed.stdout) == ["srun", *called]
 
 
+@pytest.mark.slow
 def test_two_tasks_of_slurm_train_together(tmp_path):
     """A real training: JAX finds the other process by SLURM's variables."""
     done = launching.launch(

@@ -8,6 +8,8 @@ import pytest
 
 from tests import launching, program
 
+pytestmark = pytest.mark.slow
+
 _NOTEBOOK = program.REPOSITORY / "launch" / "colab_tpu.ipynb"
 # How many pictures a cell shows.
 _PICTURES = {"calibrate": 2, "train": 1, "refine": 1, "evaluate": 1, "colour": 4}

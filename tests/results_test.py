@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from ssimbad_jax import results
 from tests import tiny_run
 
@@ -28,6 +30,7 @@ def _run(*flags):
     )
 
 
+@pytest.mark.slow
 def test_a_row_is_made_from_pictures_to_page(prepared_dir, tmp_path):
     fields = {name: value for name, value in tiny_run.FIELDS.items() if name not in _ROW_ALONE}
     fields |= {"data.prepared_dir": str(prepared_dir), "train.steps": 4, "eval.max_images": 3}

@@ -83,6 +83,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms_and_each_network_learns_from_
     )
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_scored_by_the_code_of_all_methods(config, tmp_path):
     validation.check(config, 8)
     run.run(config, tmp_path, ["train", "evaluate"])

@@ -21,12 +21,16 @@ def test_more_steps_cost_one_state_each(prepared_dir):
     assert many.memory == many.temporary + many.arguments
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
 def test_a_batch_costs_in_proportion(prepared_dir):
     config = tiny_run.make_config(prepared_dir)
     small, large = (refinement_cost(config, size, 3) for size in (8, 32))
     assert 3 < large.temporary / small.temporary < 4.5
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
 def test_flops_are_those_of_the_convolutions(prepared_dir):
     """Counted by hand for the widest layers: most of a step are its convolutions."""
     config = tiny_run.make_config(prepared_dir, model__base_channels=32, model__num_groups=8)
