@@ -56,6 +56,7 @@ def test_unknown_benchmarks_are_refused():
     assert "name one benchmark: calibration" in result.stderr + result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_memory_of_refinement_is_told_for_few_and_many_steps(tmp_path, monkeypatch, capsys):
     tiny = tiny_run.make_config(tmp_path)

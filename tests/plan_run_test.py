@@ -39,6 +39,7 @@ def test_a_plan_says_cost_memory_time_and_assumptions(config):
         assert re.search(pattern, text), pattern
 
 
+@pytest.mark.slow
 def test_the_plan_of_this_machine_is_compared_with_measured_steps(config):
     *_, last = plan_run.plan(config, "cpu", 1000)
     assert re.fullmatch(

@@ -11,6 +11,7 @@ def refinement_cost(config, batch_size, steps):
     return step_cost.of_step(config, "refine", batch_size)
 
 
+@pytest.mark.slow
 def test_more_steps_cost_one_state_each(prepared_dir):
     """The bound that the paper's size is held to by `ssimbad_jax.benchmark refinement_memory`."""
     config = tiny_run.make_config(prepared_dir, data__image_size=32)
