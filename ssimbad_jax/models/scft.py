@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from ssimbad_jax.models import layers
+from ssimbad_jax.models import layers, unet
 
 # Of the network's input: noisy image (which SCFT ignores), then sketch, then reference.
 SKETCH, REFERENCE = slice(3, 4), slice(4, 7)
@@ -79,25 +79,6 @@ class FeatureTransfer(nn.Module):
         return sketch + found, scores
 
 
-class ResidualBlock(nn.Module):
-    """Norm-SiLU-conv twice, and a residual."""
-
-    features: int
-    num_groups: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[B, H, W, C]` to `[B, H, W, features]`."""
-        h = x
-        for number in range(2):
-            h = nn.silu(layers.group_norm(self.num_groups, self.dtype, f"norm_{number}")(h))
-            h = layers.conv(self.features, 3, self.dtype, f"conv_{number}")(h)
-        if x.shape[-1] != self.features:
-            x = layers.conv(self.features, 1, self.dtype, "skip")(x)
-        return h + x
-
-
 class Generator(nn.Module):
     """Colours a sketch like a reference; see `SCFT` for the attributes."""
 
@@ -123,7 +104,8 @@ class Generator(nn.Module):
                 h = jnp.concatenate([layers.upsample_nearest(h), skips[level]], axis=-1)
             for number in range(self.num_res_blocks):
                 name = f"level_{level}_block_{number}"
-                h = ResidualBlock(features, self.num_groups, self.dtype, name=name)(h)
+                block = unet.ResidualBlock(features, self.num_groups, dtype=self.dtype, name=name)
+                h = block(h)
         h = nn.silu(layers.group_norm(self.num_groups, self.dtype, "norm_out")(h))
         image = jnp.tanh(layers.conv(3, 1, self.dtype, "conv_out")(h).astype(jnp.float32))
         return image, scores

@@ -108,7 +108,7 @@ class SpatialAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Norm-SiLU-conv twice, the noise embedding added between, and a residual."""
+    """Norm-SiLU-conv twice, a noise embedding, if there is one, added between, and a residual."""
 
     features: int
     num_groups: int
@@ -116,14 +116,15 @@ class ResidualBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, embedding: jax.Array | None = None) -> jax.Array:
         """Maps `[B, H, W, C]` and an embedding `[B, E]` to `[B, H, W, features]`."""
         h = nn.silu(layers.group_norm(self.num_groups, self.dtype, "norm_0")(x))
         h = layers.conv(self.features, 3, self.dtype, "conv_0")(h)
-        shift = nn.Dense(
-            self.features, kernel_init=layers.kernel_init, dtype=self.dtype, name="embedding"
-        )(nn.silu(embedding))
-        h = h + shift[:, None, None, :]
+        if embedding is not None:
+            shift = nn.Dense(
+                self.features, kernel_init=layers.kernel_init, dtype=self.dtype, name="embedding"
+            )(nn.silu(embedding))
+            h = h + shift[:, None, None, :]
         if self.cbam:
             h = ChannelAttention(self.dtype, name="channel_attention")(h)
             h = SpatialAttention(self.dtype, name="spatial_attention")(h)

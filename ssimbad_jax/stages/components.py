@@ -60,27 +60,24 @@ def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
 def unet(config: ml_collections.ConfigDict) -> unet_lib.UNet:
     """Returns the U-Net of the config."""
     model = config.model
-    return unet_lib.UNet(
-        base_channels=model.base_channels,
-        channel_multipliers=tuple(model.channel_multipliers),
-        num_res_blocks=model.num_res_blocks,
-        num_heads=model.num_heads,
-        num_groups=model.num_groups,
-        cbam=model.cbam,
-        dtype=jnp.dtype(model.compute_dtype),
-    )
+    return unet_lib.UNet(num_heads=model.num_heads, cbam=model.cbam, **_sizes(config))
 
 
 def scft(config: ml_collections.ConfigDict) -> scft_lib.SCFT:
     """Returns the SCFT of the config."""
+    return scft_lib.SCFT(**_sizes(config))
+
+
+def _sizes(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns what all networks have."""
     model = config.model
-    return scft_lib.SCFT(
-        base_channels=model.base_channels,
-        channel_multipliers=tuple(model.channel_multipliers),
-        num_res_blocks=model.num_res_blocks,
-        num_groups=model.num_groups,
-        dtype=jnp.dtype(model.compute_dtype),
-    )
+    return {
+        "base_channels": model.base_channels,
+        "channel_multipliers": tuple(model.channel_multipliers),
+        "num_res_blocks": model.num_res_blocks,
+        "num_groups": model.num_groups,
+        "dtype": jnp.dtype(model.compute_dtype),
+    }
 
 
 # Networks by `model.name`. All are called with `[B, H, W, 7]` (noisy image, sketch, reference) and
