@@ -1,11 +1,12 @@
 """The flag --config of commands, with its overrides `--config.train.batch_size=8`."""
 
-import re
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags
 from ml_collections import config_flags
+
+from ssimbad_jax.stages import failures
 
 
 def define() -> flags.FlagHolder:
@@ -30,16 +31,8 @@ def parse(argv: Sequence[str]) -> list[str]:
             f"error: --config cannot be loaded; name a file such as configs/quickstart.py: {reason}"
         )
     except (AttributeError, KeyError) as error:
-        unknown, remedy = unknown_field(error)
+        unknown, remedy = failures.unknown_field(error)
         given = [flag for flag in argv if unknown in flag.partition("=")[0].split(".")]
         if not given:
             raise
         sys.exit(f"error: {given[0]}: the config has no field {unknown!r}; {remedy}")
-
-
-def unknown_field(error: AttributeError | KeyError) -> tuple[str, str]:
-    """Returns the field that ml_collections does not know, and what to do."""
-    message = str(error.args[0])
-    similar = re.findall(r'Did you mean "(\w+)"', message)
-    remedy = f"did you mean {similar[0]!r}?" if similar else "see configs/edm_ssimbad.py"
-    return re.findall(r"\w+", message)[0], remedy

@@ -16,7 +16,6 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ssimbad_jax import config_flag
 from ssimbad_jax.stages import components, failures, import_weights, remote
 
 _SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
@@ -43,7 +42,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         )
         remaining = app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError) as error:
-        unknown, remedy = config_flag.unknown_field(error)
+        unknown, remedy = failures.unknown_field(error)
         sys.exit(f"error: --config has no field {unknown!r}; {remedy}")
     if len(remaining) > 1:
         sys.exit(f"error: unexpected argument {remaining[1]!r}; flags start with --")

@@ -17,8 +17,8 @@ _MAX_LINES = 350
 # Imports go from a higher level to a lower one, or stay inside a package. What
 # is not listed (main and the command modules beside it) is above all others.
 _LEVELS = {
-    "config_flag": 2,
-    "host_flags": 2,
+    "config_flag": 3,
+    "host_flags": 3,
     "stages": 2,
     "training": 1,
     "data": 1,
@@ -26,7 +26,7 @@ _LEVELS = {
     "diffusion": 0,
     "models": 0,
 }
-_COMMAND_LEVEL = 3
+_COMMAND_LEVEL = 4
 
 
 def _name(path: pathlib.Path) -> str:
