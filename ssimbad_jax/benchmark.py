@@ -32,7 +32,7 @@ from jax.sharding import Mesh
 from configs import benchmark_s32, edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
-from ssimbad_jax.stages import checkpoint_cost, remote, step_cost, validation
+from ssimbad_jax.stages import checkpoint_cost, forecast, remote, step_cost, validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -49,8 +49,6 @@ _DTYPE = flags.DEFINE_enum(
 )
 _STEPS = flags.DEFINE_integer("steps", 100, "Between checkpoints.", lower_bound=1)
 remote.refuse_in_flags("pictures")
-# Of an accelerator's memory; the rest is the allocator's and the compiler's.
-_USABLE = 0.9
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SIGMA_MIN, _SIGMA_MAX = 0.002, 80.0
@@ -247,11 +245,11 @@ def refinement_memory(pictures: pathlib.Path | None) -> None:
         f"50 steps take {many / few:.3f} times the temporary memory of 5; without the 45 states "
         f"more ({states / 1e9:.2f} GB) {(many - states) / few:.3f} times"
     )
-    an_image = (measured[8, 50].memory - measured[2, 50].memory) / 6
-    fixed = measured[2, 50].memory - 2 * an_image
+    needed = forecast.Linear.through((2, measured[2, 50].memory), (8, measured[8, 50].memory))
     for gigabytes in (16, 40, 80):
-        count = int((_USABLE * gigabytes * 1e9 - fixed) // an_image)
-        progress.say(f"{gigabytes} GB, of which {_USABLE:.0%} is used: batch {max(0, count)}")
+        count = forecast.largest_batch(needed, gigabytes * 1e9)
+        usable = forecast.USABLE_MEMORY
+        progress.say(f"{gigabytes} GB, of which {usable:.0%} is used: batch {count}")
 
 
 def checkpoints(pictures: pathlib.Path | None) -> None:

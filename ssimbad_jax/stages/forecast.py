@@ -9,7 +9,6 @@ FLOPS_SHARE, BANDWIDTH_SHARE = 0.4, 0.7
 # Of a device's memory; the rest is the allocator's and the compiler's.
 USABLE_MEMORY = 0.9
 BYTES_A_PARAMETER = 4  # gradients are float32
-SECONDS_A_DAY = 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +106,20 @@ def forecast(
     gradient = scaling.parameters * BYTES_A_PARAMETER
     # A ring sends every byte but a device's own share twice, in both directions at once.
     exchanged = 2 * (count - 1) / count * gradient
-    room = USABLE_MEMORY * chip.memory - scaling.memory.fixed
     return Forecast(
         compute=scaling.flops.at(pictures) / (FLOPS_SHARE * chip.flops[dtype]),
         traffic=scaling.bytes_accessed.at(pictures) / (BANDWIDTH_SHARE * chip.bandwidth),
         all_reduce=exchanged / (2 * chip.link),
         memory=scaling.memory.at(pictures),
-        largest_batch=max(0, int(room / scaling.memory.of_picture)),
+        largest_batch=largest_batch(scaling.memory, chip.memory),
     )
+
+
+def largest_batch(needed: Linear, memory: float) -> int:
+    """Returns the most pictures whose step fits a device; 0: not one.
+
+    Args:
+        needed: bytes of a step.
+        memory: bytes of the device.
+    """
+    return max(0, int((USABLE_MEMORY * memory - needed.fixed) // needed.of_picture))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from ssimbad_jax.stages import components, forecast, hardware, step_cost
+from ssimbad_jax.stages import components, forecast, hardware, step_cost, training_run
 from ssimbad_jax.training import progress, sharding
 
 CPU = "cpu"
@@ -53,7 +53,7 @@ def plan(config: ml_collections.ConfigDict, device: str, num_images: int) -> Ite
         f"all-reduce {expected.all_reduce:.3g} s"
     )
     steps = components.total_steps(train, num_images)
-    days = steps * seconds / forecast.SECONDS_A_DAY
+    days = steps * seconds / training_run.SECONDS_A_DAY
     yield (
         f"training: {steps:,} steps, {days:.3g} days ({progress.format_duration(steps * seconds)})"
     )
