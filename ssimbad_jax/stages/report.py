@@ -52,7 +52,7 @@ def write(workdirs: Sequence[pathlib.Path], path: pathlib.Path) -> None:
 
 
 def write_at_once(path: pathlib.Path, page: str) -> None:
-    """Writes a page, so that a reader finds the old one or the new one.
+    """Writes a page or another text, so that a reader finds the old one or the new one.
 
     Raises:
         OSError: it cannot be written.

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from ssimbad_jax.stages import calibrate, weights
+from ssimbad_jax.stages import calibrate, report, weights
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.tabulating import plan
 from ssimbad_jax.training import checkpoint, interruption
@@ -126,9 +126,7 @@ def execute(workdir: pathlib.Path, call: plan.Call) -> None:
             + "\n".join(f"  {line}" for line in _last_lines(log))
         )
     done = _read(workdir / DONE) | {call.name: call.identity}
-    unfinished = workdir / f"{DONE}.part"
-    unfinished.write_text(json.dumps(done, indent=2), encoding="utf-8")
-    os.replace(unfinished, workdir / DONE)
+    report.write_at_once(workdir / DONE, json.dumps(done, indent=2))
 
 
 def _link_or_copy(source: str, destination: str) -> str:

@@ -122,7 +122,7 @@ def _refinement(picture: figure.Figure, found: Results) -> bool:
     refined = _refined(found)
     if not before or not refined:
         return False
-    others = [r for name in ("regression",) if (r := found.of_scoring(name, "own"))]
+    regression = found.of_scoring("regression", "own")
     planes = [
         plane
         for plane in (("psnr", "lpips_alex"), ("ssim", "frechet_vgg16"))
@@ -134,7 +134,7 @@ def _refinement(picture: figure.Figure, found: Results) -> bool:
         ("before refinement, by calls", before, _COLOURS[0], "o-"),
         ("mean of eight answers", _of_means(found), _COLOURS[4], "*"),
         ("refined, by K", refined, _COLOURS[1], "s-"),
-        ("regression", others, _COLOURS[2], "D"),
+        ("regression", [regression] if regression else [], _COLOURS[2], "D"),
     )
     for cell_row, (x_metric, y_metric) in zip(cells, planes, strict=False):
         for cell, setting in zip(cell_row, pairs.SETTINGS, strict=True):
@@ -238,14 +238,16 @@ FIGURES = (
 
 def _by_calls(found: Results, row: str) -> list[Result]:
     """Returns a row's results, few calls first, without means of several answers."""
-    of_row = [r for r in found.results if r.row is not None and r.row.name == row]
-    single = [r for r in of_row if r.method == results_lib.POSTERIOR_MEAN or not _is_mean(r)]
+    single = [
+        r for r in found.of_row(row) if r.method == results_lib.POSTERIOR_MEAN or not _is_mean(r)
+    ]
     return sorted(single, key=lambda result: result.network_calls)
 
 
 def _of_means(found: Results) -> list[Result]:
-    of_row = [r for r in found.results if r.row is not None and r.row.name == "ssimbad"]
-    return [r for r in of_row if _is_mean(r) and r.method != results_lib.POSTERIOR_MEAN]
+    return [
+        r for r in found.of_row("ssimbad") if _is_mean(r) and r.method != results_lib.POSTERIOR_MEAN
+    ]
 
 
 def _is_mean(result: Result) -> bool:

@@ -89,16 +89,18 @@ class Results(NamedTuple):
     metrics: dict[str, dict[str, Any]]
     pictures: tuple[str, ...]
 
+    def of_row(self, name: str) -> list[Result]:
+        """Returns the results of a row."""
+        return [r for r in self.results if r.row is not None and r.row.name == name]
+
     def find(self, row: str, method: str) -> Result | None:
         """Returns the result of a row's name and a method."""
-        of_row = (r for r in self.results if r.row is not None and r.row.name == row)
-        return next((result for result in of_row if result.method == method), None)
+        return next((r for r in self.of_row(row) if r.method == method), None)
 
     def of_scoring(self, row: str, scoring: str) -> Result | None:
         """Returns what a row's sampler has in one of `rows.SCORINGS`."""
-        for result in self.results:
-            is_row = result.row is not None and result.row.name == row
-            if is_row and result.scoring == scoring and not is_posterior_mean(result.method):
+        for result in self.of_row(row):
+            if result.scoring == scoring and not is_posterior_mean(result.method):
                 return result
         return None
 
