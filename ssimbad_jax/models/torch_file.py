@@ -43,8 +43,7 @@ _DAMAGE = (
     AttributeError,
     OverflowError,
     MemoryError,
-    RuntimeError,  # an encrypted zip, and nesting too deep
-    NotImplementedError,
+    RuntimeError,  # an encrypted zip, a compression that zipfile lacks, and nesting too deep
 )
 
 

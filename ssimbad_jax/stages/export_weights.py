@@ -14,12 +14,10 @@ import ml_collections
 import safetensors.numpy
 
 from ssimbad_jax.models import official_unet
-from ssimbad_jax.stages import calibrate, components, run, weights
+from ssimbad_jax.stages import calibrate, components, remote, run, weights
 from ssimbad_jax.training import progress, sharding
 
 _OFFICIAL_GROUPS = 32  # written into the official network, and not to be seen in its weights
-# Fields that name places of one machine.
-_PRIVATE = ("data.dir", "data.prepared_dir", "eval.pairs", "eval.inception_weights")
 
 
 def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto") -> None:
@@ -71,7 +69,7 @@ def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto")
 
 def _without_places(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     changed = config.copy_and_resolve_references()
-    changed.update_from_flattened_dict(dict.fromkeys(_PRIVATE, ""))
+    changed.update_from_flattened_dict(dict.fromkeys(remote.FIELDS, ""))
     return changed
 
 

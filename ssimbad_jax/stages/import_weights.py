@@ -7,7 +7,6 @@ The checkpoint is one of step 0: a training goes on from the weights with a fres
 """
 
 import contextlib
-import hashlib
 import json
 import pathlib
 import tempfile
@@ -22,6 +21,7 @@ from ssimbad_jax.diffusion import schedule
 from ssimbad_jax.models import official_unet
 from ssimbad_jax.stages import (
     calibrate,
+    colorize_files,
     components,
     continuation,
     official_config,
@@ -78,7 +78,7 @@ def import_weights(
         kind = _kind(file, kind)
         record = {
             "file": source.name,
-            "sha256": _digest(source),
+            "sha256": colorize_files.digest(source),
             "prefix": file.prefix,
             "step": _step(file),
             "weights": kind,
@@ -195,11 +195,6 @@ def _new_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
         if out.is_dir():
             out.rmdir()
         folder.replace(out)
-
-
-def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _report(

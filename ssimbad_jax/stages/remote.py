@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import ml_collections
 from absl import flags
 
+# Fields that name places on a disk.
 FIELDS = ("data.dir", "data.prepared_dir", "eval.pairs", "eval.inception_weights")
 
 # Two letters or more: `C:/` is a disk.
