@@ -75,7 +75,7 @@ def test_the_loss_is_the_official_one(case):
 @pytest.mark.parametrize("steps", [10, 50])
 def test_sampling_is_the_official_ddim(case, steps):
     grid = DDPM.sigma_grid(steps)
-    start = DDPM.start_scale(grid[0]) / grid[0] * case.noise
+    start = DDPM.start(case.noise, grid[0])
     result = jax.jit(functools.partial(multistep.ddim, denoise(case), clip_denoised=True))(
         start, grid
     )
@@ -90,7 +90,7 @@ def test_fine_tuning_from_noise_is_the_official_one(case):
     def loss_and_gradient(params):
         result = multistep.ddim(
             denoise(case, params),
-            DDPM.start_scale(grid[0]) / grid[0] * case.noise,
+            DDPM.start(case.noise, grid[0]),
             grid,
             clip_denoised=True,
             walk=trajectory_gradient.rematerialised_walk(),

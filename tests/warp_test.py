@@ -15,7 +15,7 @@ _paper_warp_map = jax.jit(warp.paper_warp_map, static_argnums=(2, 3))
 _natural_warp_map = jax.jit(warp.natural_warp_map, static_argnums=(3, 4))
 _random_warp_map = jax.jit(warp.random_warp_map, static_argnums=(1, 2, 3, 4))
 _sample_bilinear = jax.jit(warp.sample_bilinear, static_argnums=2)
-_random_warp = jax.jit(warp.random_warp, static_argnums=2)
+_random_warp = jax.jit(lambda *arguments: warp.random_warp(*arguments)[0], static_argnums=2)
 
 
 def _pictures(batch=3, height=40, width=56):
@@ -123,7 +123,7 @@ def test_random_warps_depend_on_key_and_place_alone(kind):
     warped = _random_warp(key, image, kind)
     assert warped.shape == image.shape and warped.dtype == image.dtype
     assert jnp.all(jnp.abs(warped) <= 1 + 1e-6)
-    np.testing.assert_allclose(warped, warp.random_warp(key, image, kind), atol=2e-3)
+    np.testing.assert_allclose(warped, warp.random_warp(key, image, kind)[0], atol=2e-3)
     np.testing.assert_array_equal(warped, _random_warp(key, image, kind))
     np.testing.assert_allclose(warped[:2], _random_warp(key, image[:2], kind), atol=2e-3)
     assert not np.allclose(warped, _random_warp(jax.random.key(6), image, kind), atol=0.1)
@@ -138,7 +138,7 @@ def test_devices_warp_their_own_pictures(kind):
     replicated = NamedSharding(mesh, PartitionSpec())
     image = jax.device_put(_pictures(8), shards)
     function = jax.jit(
-        lambda key, image: warp.random_warp(key, image, kind),
+        lambda key, image: warp.random_warp(key, image, kind)[0],
         in_shardings=(replicated, shards),
         out_shardings=shards,
     )

@@ -141,13 +141,11 @@ def make_conditions(
         sketch = from_uint8(batch["sketch"])
     else:
         sketch = sketch_lib.random_xdog(sketch_key, image)
-    stored_size = image.shape[1]
-    warp_map = warp_lib.random_warp_map(warp_key, len(image), stored_size, stored_size, warp)
-    reference = warp_lib.warped(image, warp_map, warp)
+    reference, warp_map = warp_lib.random_warp(warp_key, image, warp)
     return Conditioned(
         image=resize(image, image_size),
         sketch=resize(sketch, image_size),
         reference=resize(reference, image_size),
         # Pixels shrink about the picture's corner, not about the middle of its first pixel.
-        warp_map=(resize(warp_map, image_size) + 0.5) * (image_size / stored_size) - 0.5,
+        warp_map=(resize(warp_map, image_size) + 0.5) * (image_size / image.shape[1]) - 0.5,
     )

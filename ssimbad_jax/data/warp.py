@@ -305,7 +305,7 @@ def random_warp_map(
     return natural_warp_map(*jax.vmap(_draw_natural)(keys), height, width)
 
 
-def random_warp(key: jax.Array, image: jax.Array, kind: str) -> jax.Array:
+def random_warp(key: jax.Array, image: jax.Array, kind: str) -> tuple[jax.Array, jax.Array]:
     """Makes a reference of each picture.
 
     Args:
@@ -314,7 +314,8 @@ def random_warp(key: jax.Array, image: jax.Array, kind: str) -> jax.Array:
         kind: "paper" or "natural".
 
     Returns:
-        References [B, H, W, 3] in [-1, 1].
+        References [B, H, W, 3] in [-1, 1], and the maps they were looked up with, [B, H, W, 2] of
+        (x, y) in pixels.
 
     Raises:
         ValueError: On an unknown kind and on pictures that are not float [B, H, W, 3].
@@ -325,7 +326,8 @@ def random_warp(key: jax.Array, image: jax.Array, kind: str) -> jax.Array:
             "[B, H, W, 3] in [-1, 1]; convert uint8 with image / 127.5 - 1"
         )
     batch_size, height, width, _ = image.shape
-    return warped(image, random_warp_map(key, batch_size, height, width, kind), kind)
+    warp_map = random_warp_map(key, batch_size, height, width, kind)
+    return warped(image, warp_map, kind), warp_map
 
 
 def warped(image: jax.Array, warp_map: jax.Array, kind: str) -> jax.Array:

@@ -39,6 +39,10 @@ class Schedule:
     sigma_max: float
     start_scale: Callable[[ArrayLike], ArrayLike] = lambda sigma: sigma
 
+    def start(self, noise: jax.Array, sigma: ArrayLike) -> jax.Array:
+        """Returns what samplers start a walk from pure noise with, at sigma and in units of it."""
+        return jnp.asarray(self.start_scale(sigma) / sigma, noise.dtype) * noise
+
 
 def ssimbad(
     scale: sigma_scale.SigmaScale, sigma_min: float = 0.002, sigma_max: float = 80.0

@@ -224,7 +224,7 @@ def _pure_noise(
     config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule
 ) -> Callable[[denoiser.DenoiseFn, Examples, jax.Array], jax.Array]:
     def noise(denoise: denoiser.DenoiseFn, examples: Examples, grid: jax.Array) -> jax.Array:
-        return jnp.asarray(noise_schedule.start_scale(grid[0]) / grid[0]) * examples.noise
+        return noise_schedule.start(examples.noise, grid[0])
 
     return noise
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import operator
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def sigma_range(config: ml_collections.ConfigDict) -> tuple[float, float]:
     """Returns the smallest and the largest noise level that walks pass."""
     diffusion = config.diffusion
     if diffusion.schedule == "ddpm":
-        made = schedule.ddpm(diffusion.num_levels, diffusion.beta_first, diffusion.beta_last)
+        made = components.noise_schedule(config, pathlib.Path())
         return made.sigma_min, made.sigma_max
     return (0.0 if diffusion.schedule == "single" else diffusion.sigma_min), diffusion.sigma_max
 
@@ -225,7 +226,6 @@ def _sample(
     solver, from_mean = SOLVERS[config.eval.sampler], config.eval.start_sigma > 0
     options = solver.options(config.eval)
     mean = posterior_mean(config, noise_schedule)
-    start_scale = noise_schedule.start_scale(grid[0]) / grid[0]
 
     def sample(params: Any, noise: jax.Array, condition: jax.Array, key: jax.Array) -> Any:
         sampler = solver.sampler
@@ -234,7 +234,7 @@ def _sample(
             # Not the noise that the mean was made of.
             noise = samplers.draw_noise(key, _START, noise)
         else:
-            noise = start_scale * noise
+            noise = noise_schedule.start(noise, grid[0])
         return used(sampler)(
             lambda noisy, sigma: denoise(params, noisy, sigma, condition),
             noise,
