@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from ssimbad_jax.stages import (
     weights,
 )
 from ssimbad_jax.training import sharding
-from tests import drawings, random_pictures, tiny_run
+from tests import drawings, program, random_pictures, tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -332,16 +331,11 @@ def test_scales_that_the_network_is_not_trained_for_are_refused(finished_run, in
 
 
 def _start(*flags):
-    compiled_as_here = {
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    environment = {**os.environ, **compiled_as_here, "JAX_NUM_CPU_DEVICES": "1"}
     command = [sys.executable, "-m", "ssimbad_jax.colorize", *map(str, flags)]
     return subprocess.Popen(
         command,
-        cwd=pathlib.Path(__file__).resolve().parents[1],
-        env=environment,
+        cwd=program.REPOSITORY,
+        env={**os.environ, **program.QUICK},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

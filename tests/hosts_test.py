@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ssimbad_jax.training import hosts
-from tests import processes
+from tests import processes, program
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _CONNECT = """
@@ -81,7 +81,7 @@ def test_whoever_waits_in_vain_ends_with_one_line():
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=processes.REPOSITORY,
+            cwd=program.REPOSITORY,
         )
         for arguments in ((address, "0"), (nowhere, "1"), ("", ""))
     ]

@@ -1,20 +1,23 @@
 """Plans as a command."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-_REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+from tests import program
 
 
 def _run(*flags):
     command = [sys.executable, "-m", "ssimbad_jax.plan", "--config=configs/edm_ssimbad.py", *flags]
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.run(
-        command, cwd=_REPOSITORY, env=environment, text=True, capture_output=True, check=False
+        command,
+        cwd=program.REPOSITORY,
+        env={**os.environ, **program.QUICK},
+        text=True,
+        capture_output=True,
+        check=False,
     )
 
 

@@ -9,10 +9,7 @@ import sys
 import time
 from typing import Any
 
-import tests.conftest  # noqa: F401  (sets the variables of the compilation cache)
-from tests import tiny_run
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+from tests import program, tiny_run
 
 
 def free_address() -> str:
@@ -90,9 +87,8 @@ def start(
     for index in range(processes):
         environment: dict[str, Any] = {
             **os.environ,
+            **program.QUICK,
             "JAX_NUM_CPU_DEVICES": str(devices),
-            "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         }
         own = []
         if processes > 1:
@@ -108,7 +104,7 @@ def start(
             started.append(
                 subprocess.Popen(
                     command,
-                    cwd=REPOSITORY,
+                    cwd=program.REPOSITORY,
                     env=environment,
                     text=True,
                     stdout=output,

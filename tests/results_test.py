@@ -1,29 +1,23 @@
 """The table of results as a command."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
 from ssimbad_jax import results
-from tests import tiny_run
+from tests import program, tiny_run
 
 _COMMAND = [sys.executable, "-m", "ssimbad_jax.results"]
 _ROW_ALONE = ("refine.sampler_steps", "refine.grid_steps")  # what makes a row what it is
 
 
 def _run(*flags):
-    compiled_as_here = {
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_NUM_CPU_DEVICES": "1",
-    }
     return subprocess.run(
         [*_COMMAND, *flags],
-        cwd=pathlib.Path(__file__).resolve().parents[1],
-        env={**os.environ, **compiled_as_here},
+        cwd=program.REPOSITORY,
+        env={**os.environ, **program.QUICK},
         text=True,
         capture_output=True,
         check=False,

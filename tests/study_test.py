@@ -1,22 +1,18 @@
 """The study as a command."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 from ssimbad_jax.stages.studying import rows, table
+from tests import program
 
 
 def _start(*flags):
-    compiled_as_here = {
-        "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "ssimbad_jax.study", *flags],
-        cwd=pathlib.Path(__file__).resolve().parents[1],
-        env={**os.environ, **compiled_as_here, "JAX_NUM_CPU_DEVICES": "1"},
+        cwd=program.REPOSITORY,
+        env={**os.environ, **program.QUICK},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
