@@ -2,10 +2,11 @@
 
     python -m ssimbad_jax.plan --config=configs/edm_ssimbad.py --device=v5e-8
 
-Compiles the training step of a config, with its overrides, and prints the parameters, operations
-and memory traffic of a step, the memory on each device and the batch that fits, the exchange of
-gradients, and how long the whole schedule takes on the device named: v5e-8, h100x8, ...; cpu is
-this machine, where the plan is compared with measured steps. Nothing is allocated but for that.
+Compiles the steps of a config's training and refinement, with its overrides, and prints the
+parameters, operations and memory traffic of a step, the memory on each device and the batch that
+fits, the exchange of gradients, and how long the whole schedule takes on the device named: v5e-8,
+h100x8, ...; cpu is this machine, where the training's plan is compared with measured steps. Nothing
+is allocated but for that.
 """
 
 from collections.abc import Sequence

@@ -51,3 +51,10 @@ def test_the_largest_batch_fills_the_usable_memory():
     assert expected.largest_batch == 80
     assert SCALING.memory.at(80) <= 0.9 * 1000 < SCALING.memory.at(81)
     assert forecast.forecast(SCALING, chip(memory=50), 1, 8, "float32").largest_batch == 0
+
+
+def test_work_that_is_repeated_takes_longer_in_the_same_memory():
+    repeated = SCALING.repeated(5)
+    assert repeated.flops.at(16) == pytest.approx(5 * 260)
+    assert repeated.bytes_accessed.at(16) == pytest.approx(5 * 260)
+    assert repeated.memory == SCALING.memory

@@ -54,9 +54,25 @@ def test_epochs_are_counted_in_the_pictures_given(config, nothing_is_compiled):
     )
 
 
+@pytest.mark.slow
+def test_a_refinement_is_planned_beside_the_training(config):
+    config.refine.enabled = True
+    config.refine.sampler_steps, config.refine.batch_size, config.refine.steps = 3, 4, 10
+    text = "\n".join(plan_run.plan(config, "a100", 100))
+    train, refine = re.findall(r"a step of \d pictures.*?: ([\d.e-]+) TFLOP", text)
+    # Of each of 3 solver steps the network's result is computed twice, and its gradient, which
+    # costs twice as much; training computes the result once.
+    assert float(refine) / float(train) == pytest.approx(3 * 4 / 8 * 4 / 3, rel=0.15)
+    assert "a step of 4 pictures through K = 3 solver steps" in text
+    assert re.search(r"^refinement: 10 steps, .*\nboth: [\d.e-]+ days", text, re.MULTILINE)
+
+
 def test_a_batch_that_does_not_divide_is_refused(config):
     with pytest.raises(ValueError, match=r"is 8, not divisible by 3 devices; set train\.batch"):
         next(plan_run.plan(config, "h100x3", 100))
+    config.refine.enabled, config.refine.batch_size = True, 2
+    with pytest.raises(ValueError, match=r"refine\.accumulate is 2, not divisible by 8 devices"):
+        next(plan_run.plan(config, "h100x8", 100))
     with pytest.raises(ValueError, match="--device is 'x100'"):
         next(plan_run.plan(config, "x100", 100))
 

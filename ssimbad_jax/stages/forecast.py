@@ -33,6 +33,10 @@ class Linear:
         slope = (second[1] - first[1]) / (second[0] - first[0])
         return cls(first[1] - slope * first[0], slope)
 
+    def repeated(self, times: int) -> "Linear":
+        """Returns the quantity, so many times."""
+        return Linear(times * self.fixed, times * self.of_picture)
+
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
@@ -59,6 +63,14 @@ class Scaling:
             return Linear.through((first, getattr(a, name)), (second, getattr(b, name)))
 
         return cls(a.parameters, line("flops"), line("bytes_accessed"), line("memory"))
+
+    def repeated(self, times: int) -> "Scaling":
+        """Returns the scaling of a step that does its work so many times, in the same memory."""
+        return dataclasses.replace(
+            self,
+            flops=self.flops.repeated(times),
+            bytes_accessed=self.bytes_accessed.repeated(times),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -28,69 +28,96 @@ def plan(config: ml_collections.ConfigDict, device: str, num_images: int) -> Ite
         num_images: training pictures, which epochs are counted in.
 
     Raises:
-        ValueError: there is no such device, or the batch does not divide among them.
+        ValueError: there is no such device, or a batch does not divide among them.
     """
-    count = len(jax.devices())
-    if device != CPU:
-        chip, count = hardware.parse(device)
-    train = config.train
-    batch_size = train.batch_size // train.accumulate
+    chip, count = (None, len(jax.devices())) if device == CPU else hardware.parse(device)
+    stages = ("train", "refine") if config.refine.enabled else ("train",)
+    for name in stages:
+        _check_batch(config[name], name, count)
+    chip = chip or _this_cpu()
+    seconds = {}
+    for name in stages:
+        seconds[name] = yield from _plan_stage(config, name, chip, count, num_images)
+    if len(stages) > 1:
+        yield f"both: {_days(sum(seconds.values()))}"
+    yield from _assumptions(device)
+    if device == CPU:
+        steps = components.total_steps(config.train, num_images)
+        yield from _comparison(config, seconds["train"] / steps)
+
+
+def _check_batch(settings: ml_collections.ConfigDict, name: str, count: int) -> None:
+    batch_size = settings.batch_size // settings.accumulate
     if batch_size % count:
         raise ValueError(
-            f"train.batch_size / train.accumulate is {batch_size}, not divisible by {count} "
-            f"devices; set train.batch_size to a multiple of {count * train.accumulate}"
+            f"{name}.batch_size / {name}.accumulate is {batch_size}, not divisible by {count} "
+            f"devices; set {name}.batch_size to a multiple of {count * settings.accumulate}"
         )
-    if device == CPU:
-        chip = _this_cpu()
-    scaling = _scaling(config, batch_size // count)
-    yield from _cost(scaling, batch_size, train.accumulate)
+
+
+def _plan_stage(
+    config: ml_collections.ConfigDict,
+    name: str,
+    chip: hardware.Chip,
+    count: int,
+    num_images: int,
+) -> Generator[str, None, float]:
+    """Yields the lines of "train" or "refine" and returns its seconds."""
+    settings = config[name]
+    batch_size = settings.batch_size // settings.accumulate
+    scaling = _scaling(config, name, batch_size // count)
+    if name == "train":
+        yield f"network: {scaling.parameters:,} parameters"
+    else:
+        # XLA counts the body of a loop once, and nearly all of a refinement is in loops.
+        scaling = scaling.repeated(settings.sampler_steps)
+    yield _cost(scaling, name, settings)
     expected = forecast.forecast(scaling, chip, count, batch_size, config.model.compute_dtype)
-    yield from _memory(scaling, expected, chip, count)
-    seconds = expected.seconds * train.accumulate
+    yield _memory(expected, name, chip, count)
+    seconds = expected.seconds * settings.accumulate
     yield (
         f"time: {seconds:.3g} s a step ({1 / seconds:.3g} steps/s), {expected.bound} being the "
         f"slower: computing {expected.compute:.3g} s, memory traffic {expected.traffic:.3g} s, "
         f"all-reduce {expected.all_reduce:.3g} s"
     )
-    steps = components.total_steps(train, num_images)
-    days = steps * seconds / training_run.SECONDS_A_DAY
-    yield (
-        f"training: {steps:,} steps, {days:.3g} days ({progress.format_duration(steps * seconds)})"
-    )
-    yield from _assumptions(device)
-    if device == CPU:
-        yield from _comparison(config, seconds)
+    steps = components.total_steps(settings, num_images)
+    label = {"train": "training", "refine": "refinement"}[name]
+    yield f"{label}: {steps:,} steps, {_days(steps * seconds)}"
+    return steps * seconds
 
 
-def _scaling(config: ml_collections.ConfigDict, pictures: int) -> forecast.Scaling:
+def _days(seconds: float) -> str:
+    days = seconds / training_run.SECONDS_A_DAY
+    return f"{days:.3g} days ({progress.format_duration(seconds)})"
+
+
+def _scaling(config: ml_collections.ConfigDict, name: str, pictures: int) -> forecast.Scaling:
     """Compiles the step for two batch sizes, which show what grows with the batch."""
     config = config.copy_and_resolve_references()
-    config.train.accumulate = 1
+    config[name].accumulate = 1
     # A large batch takes long to compile and tells no more.
     larger = min(max(2, pictures), 8)
     sizes = (larger // 2, larger)
-    return forecast.Scaling.of({size: step_cost.of_step(config, "train", size) for size in sizes})
+    return forecast.Scaling.of({size: step_cost.of_step(config, name, size) for size in sizes})
 
 
-def _cost(scaling: forecast.Scaling, batch_size: int, accumulate: int) -> Iterator[str]:
-    pictures = batch_size * accumulate
-    yield f"network: {scaling.parameters:,} parameters"
-    yield (
-        f"a step of {pictures} pictures: {scaling.flops.at(pictures) / 1e12:.3g} TFLOP, "
+def _cost(scaling: forecast.Scaling, name: str, settings: ml_collections.ConfigDict) -> str:
+    pictures = settings.batch_size
+    walk = f" through K = {settings.sampler_steps} solver steps" if name == "refine" else ""
+    return (
+        f"a step of {pictures} pictures{walk}: {scaling.flops.at(pictures) / 1e12:.3g} TFLOP, "
         f"{scaling.bytes_accessed.at(pictures) / 1e9:.3g} GB of memory traffic"
     )
 
 
-def _memory(
-    scaling: forecast.Scaling, expected: forecast.Forecast, chip: hardware.Chip, count: int
-) -> Iterator[str]:
+def _memory(expected: forecast.Forecast, name: str, chip: hardware.Chip, count: int) -> str:
     line = (
         f"memory: {expected.memory / 1e9:.3g} GB on each of {count} device(s); largest batch that "
         f"fits {chip.memory / 1e9:.3g} GB: {expected.largest_batch * count}"
     )
     if expected.memory > forecast.USABLE_MEMORY * chip.memory:
-        line += "; the step DOES NOT FIT: raise train.accumulate, or take more devices"
-    yield line
+        line += f"; the step DOES NOT FIT: raise {name}.accumulate, or take more devices"
+    return line
 
 
 def _assumptions(device: str) -> Iterator[str]:
