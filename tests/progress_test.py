@@ -7,7 +7,14 @@ from ssimbad_jax.training import progress
 
 @pytest.mark.parametrize(
     "seconds,text",
-    [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7500, "2 h 5 min"), (180000, "2 days 2 h")],
+    [
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (61, "1 min 1 s"),
+        (7500, "2 h 5 min"),
+        (90000, "1 day 1 h"),
+        (180000, "2 days 2 h"),
+    ],
 )
 def test_durations(seconds, text):
     assert progress.format_duration(seconds) == text

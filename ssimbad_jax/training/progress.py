@@ -76,5 +76,7 @@ def format_duration(seconds: float) -> str:
         (60, "min", 1, "s"),
     ):
         if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // smaller_size} {smaller_unit}"
+            count, rest = divmod(seconds, size)
+            unit = "day" if (count, unit) == (1, "days") else unit
+            return f"{count} {unit} {rest // smaller_size} {smaller_unit}"
     return f"{seconds} s"
