@@ -2,9 +2,10 @@
 
     python -m ssimbad_jax.results --data=PICTURES --pairs=PAIRS.npz --out=results
 
-RESULTS.md has the numbers, results.html the pictures as well, and runs/ a run for each row and
-seed. It takes many hours and can be stopped at any time: the same command goes on. A row that
-fails is reported, and the others are made; the exit status is 1 then.
+RESULTS.md has the numbers, results.json the same for programs, results.html the pictures as well,
+and runs/ a run for each row and seed. It takes many hours and can be stopped at any time: the same
+command goes on. With --take=results.json of another machine, what that has made is not made again.
+A row that fails is reported, and the others are made; the exit status is 1 then.
 """
 
 import pathlib
@@ -33,6 +34,7 @@ _SEEDS = flags.DEFINE_integer("seeds", 0, "Runs of each row; by default 2 or 1, 
 _CHANGES = flags.DEFINE_multi_string(
     "set", [], "A field of the configs of all rows, such as train.steps=20; may be repeated."
 )
+_TAKE = flags.DEFINE_list("take", [], "results.json of other machines, whose numbers are used.")
 remote.refuse_in_flags("out", "data", "pairs")
 
 
@@ -57,7 +59,8 @@ def main(argv: Sequence[str]) -> None:
             tabulate.write(out)
             failed = []
         else:
-            failed = tabulate.make(settings, out, command_of(sys.argv[1:]))
+            taken = [pathlib.Path(path).expanduser() for path in _TAKE.value]
+            failed = tabulate.make(settings, out, command_of(sys.argv[1:]), taken)
     progress.say(f"results: {out / tabulate.MARKDOWN} and {out / tabulate.PAGE}")
     if failed:
         sys.exit(f"error: {len(failed)} runs failed: {', '.join(failed)}; see above for the reason")

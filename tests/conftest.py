@@ -102,3 +102,20 @@ def finished_run(prepared_dir, tmp_path_factory):
     with _quick_compilation():
         run.run(config, workdir, run.default_stages(config))
     return tiny_run.TinyRun(config, workdir)
+
+
+@pytest.fixture
+def main(finished_run, tmp_path, monkeypatch):
+    """Puts `stand_in_main.py` into main's place; returns what reads its calls, and forgets them."""
+    stand_in = pathlib.Path(__file__).with_name("stand_in_main.py")
+    noted = tmp_path / "calls"
+    monkeypatch.setattr("ssimbad_jax.stages.tabulating.calls.MAIN", (str(stand_in),))
+    monkeypatch.setenv("STAND_IN_RUN", str(finished_run.workdir))
+    monkeypatch.setenv("STAND_IN_CALLS", str(noted))
+
+    def called():
+        lines = noted.read_text().splitlines() if noted.exists() else []
+        noted.unlink(missing_ok=True)
+        return lines
+
+    return called

@@ -1,7 +1,6 @@
 """Making the runs of the table with a stand-in for main: order, going on, failures, signals."""
 
 import os
-import pathlib
 import shutil
 import signal
 import threading
@@ -27,23 +26,6 @@ ALL = [
     "refined_4_seed0 refine",
     "refined_4_seed0 eval_own",
 ]
-
-
-@pytest.fixture
-def main(finished_run, tmp_path, monkeypatch):
-    """Puts the stand-in into main's place; returns what reads its calls, and forgets them."""
-    stand_in = pathlib.Path(__file__).with_name("stand_in_main.py")
-    noted = tmp_path / "calls"
-    monkeypatch.setattr(calls, "MAIN", (str(stand_in),))
-    monkeypatch.setenv("STAND_IN_RUN", str(finished_run.workdir))
-    monkeypatch.setenv("STAND_IN_CALLS", str(noted))
-
-    def called():
-        lines = noted.read_text().splitlines() if noted.exists() else []
-        noted.unlink(missing_ok=True)
-        return lines
-
-    return called
 
 
 def _make(out, settings=SETTINGS):

@@ -1,28 +1,36 @@
 """The table of results: every row trained, scored and set beside the others.
 
-pictures + configs -> runs/*, RESULTS.md, results.html, figures/*.png
+pictures + configs -> runs/*, RESULTS.md, results.json, results.html, figures/*.png
 
 Each run is a folder of its own, made by calls of main. What was interrupted is continued, what is
-done is left alone, and a row that fails does not stop the others.
+done is left alone, here or on another machine, and a row that fails does not stop the others.
 """
 
 import pathlib
+import shutil
 import time
+from collections.abc import Sequence
 
-from ssimbad_jax.stages.tabulating import calls, page, plan, results
+from ssimbad_jax.stages.tabulating import archive, calls, page, plan, results
 from ssimbad_jax.training import progress
 
 COMMANDS = "commands.txt"
-MARKDOWN, PAGE = page.MARKDOWN, page.PAGE
+MARKDOWN, PAGE, NUMBERS = page.MARKDOWN, page.PAGE, archive.FILE
 
 
-def make(settings: plan.Settings, out: pathlib.Path, command: str) -> list[str]:
+def make(
+    settings: plan.Settings,
+    out: pathlib.Path,
+    command: str,
+    taken: Sequence[pathlib.Path] = (),
+) -> list[str]:
     """Makes all runs, and writes the table after each of them.
 
     Args:
         settings: what to make.
         out: folder of the results; made if it does not exist.
         command: that was given, which the page names.
+        taken: results.json of other machines, whose runs are not made again.
 
     Returns:
         The names of the runs that failed or could not be started.
@@ -34,8 +42,13 @@ def make(settings: plan.Settings, out: pathlib.Path, command: str) -> list[str]:
         Interrupted: a signal asked to stop; the same call continues.
     """
     plan.check(settings)
-    _note_command(out, command)
+    for path in taken:
+        _note_commands(out, archive.take(path, out))
+    _note_commands(out, [command])
     runs = plan.runs(settings)
+    _drop_numbers_that_do_not_do(settings, out, runs)
+    if taken:
+        write(out)
     failed: list[str] = []
     for number, run in enumerate(runs, start=1):
         label = f"[{number}/{len(runs)}] {run.name}"
@@ -64,6 +77,7 @@ def write(out: pathlib.Path) -> None:
         OSError: they cannot be written.
     """
     page.write(out, results.read(out), _commands(out))
+    archive.write(out, _commands(out))
 
 
 def _commands(out: pathlib.Path) -> list[str]:
@@ -72,10 +86,30 @@ def _commands(out: pathlib.Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _note_command(out: pathlib.Path, command: str) -> None:
-    commands = dict.fromkeys([*_commands(out), command])
+def _note_commands(out: pathlib.Path, further: Sequence[str]) -> None:
+    commands = dict.fromkeys([*_commands(out), *further])
     out.mkdir(parents=True, exist_ok=True)
     (out / COMMANDS).write_text("\n".join(commands) + "\n", encoding="utf-8")
+
+
+def _drop_numbers_that_do_not_do(
+    settings: plan.Settings, out: pathlib.Path, runs: Sequence[plan.Run]
+) -> None:
+    """Removes what was taken from another machine where the run has to be made here.
+
+    That is so with other settings than asked for, and where a refinement needs the weights.
+    """
+    for run in runs:
+        if not _missing(settings, out, run):
+            continue
+        for needed in (run, run.start):
+            if needed is not None and calls.is_taken(plan.workdir(out, needed)):
+                shutil.rmtree(plan.workdir(out, needed))
+
+
+def _missing(settings: plan.Settings, out: pathlib.Path, run: plan.Run) -> list[plan.Call]:
+    workdir = plan.workdir(out, run)
+    return [call for call in plan.calls(settings, run) if not calls.is_done(workdir, call)]
 
 
 def _is_trained(settings: plan.Settings, out: pathlib.Path, run: plan.Run) -> bool:
@@ -85,9 +119,12 @@ def _is_trained(settings: plan.Settings, out: pathlib.Path, run: plan.Run) -> bo
 def _make_run(settings: plan.Settings, out: pathlib.Path, run: plan.Run, label: str) -> bool:
     """Makes what is missing of a run; returns whether anything was."""
     workdir = plan.workdir(out, run)
+    if calls.is_taken(workdir):
+        progress.say(f"{label}: done on another machine")
+        return False
     if run.start is not None:
         calls.start_from(workdir, plan.workdir(out, run.start))
-    missing = [call for call in plan.calls(settings, run) if not calls.is_done(workdir, call)]
+    missing = _missing(settings, out, run)
     if not missing:
         progress.say(f"{label}: done already")
     for call in missing:

@@ -1,7 +1,7 @@
 """Calls of main as processes of their own: what is done is not done again, nor what failed hidden.
 
 runs/NAME/calls.json holds the flags of each call that has ended well, runs/NAME/calls.log what
-all of them said.
+all of them said, and runs/NAME/taken.json marks the numbers of a run that another machine made.
 """
 
 import json
@@ -18,6 +18,7 @@ from ssimbad_jax.stages.tabulating import plan
 from ssimbad_jax.training import checkpoint, interruption
 
 DONE, LOG = "calls.json", "calls.log"
+TAKEN = "taken.json"  # in the folder of a run whose numbers came from another machine
 MAIN = ("-m", "ssimbad_jax.main")
 _LAST_LINES = 6
 
@@ -29,14 +30,16 @@ class CallError(RuntimeError):
 def is_done(workdir: pathlib.Path, call: plan.Call) -> bool:
     """Tells whether a call has ended well with the same flags, and what it made is still there.
 
-    Scores have to be those of the newest checkpoint.
+    Scores have to be those of the newest checkpoint, but for numbers of another machine.
 
     Args:
         workdir: of the run.
         call: of main.
     """
-    if _read(workdir / DONE).get(call.name) != call.identity:
+    if done(workdir).get(call.name) != call.identity:
         return False
+    if is_taken(workdir):
+        return True
     if not call.is_scoring:
         return newest_step(workdir, "refine" if call.name == "refine" else "pretrain") is not None
     scores = _read(workdir / call.name / run_files.SCORES)
@@ -44,6 +47,16 @@ def is_done(workdir: pathlib.Path, call: plan.Call) -> bool:
         return False
     newest = newest_step(workdir, scores["weights"])
     return newest is not None and scores.get("checkpoint_step") == newest
+
+
+def done(workdir: pathlib.Path) -> dict[str, Any]:
+    """Returns the identities of the calls that have ended well, by their names."""
+    return _read(workdir / DONE)
+
+
+def is_taken(workdir: pathlib.Path) -> bool:
+    """Tells whether a run's numbers came from another machine, without its weights."""
+    return (workdir / TAKEN).exists()
 
 
 def newest_step(workdir: pathlib.Path, kind: str) -> int | None:
@@ -125,8 +138,8 @@ def execute(workdir: pathlib.Path, call: plan.Call) -> None:
             f"{call.name} ended with status {status}; the last lines of {log}:\n"
             + "\n".join(f"  {line}" for line in _last_lines(log))
         )
-    done = _read(workdir / DONE) | {call.name: call.identity}
-    report.write_at_once(workdir / DONE, json.dumps(done, indent=2))
+    ended = done(workdir) | {call.name: call.identity}
+    report.write_at_once(workdir / DONE, json.dumps(ended, indent=2))
 
 
 def _link_or_copy(source: str, destination: str) -> str:

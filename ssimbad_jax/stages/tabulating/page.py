@@ -12,7 +12,7 @@ import PIL.Image
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import report, run_record
 from ssimbad_jax.stages.reporting import images, score_tables
-from ssimbad_jax.stages.tabulating import figures, plan, tables
+from ssimbad_jax.stages.tabulating import calls, figures, plan, tables
 from ssimbad_jax.stages.tabulating.results import Results
 
 MARKDOWN, PAGE = "RESULTS.md", "results.html"
@@ -88,6 +88,7 @@ def _escaped(text: str) -> str:
 def _facts(found: Results, commands: Sequence[str]) -> list[tuple[str, str]]:
     """Returns what the numbers follow from, in words."""
     records = [files.record for _, files in found.runs if files.record]
+    taken = [run.name for run, files in found.runs if calls.is_taken(files.workdir)]
     newest = records[-1] if records else {}
     versions = newest.get("versions") or run_record.versions()
     devices = newest.get("devices", {})
@@ -98,6 +99,7 @@ def _facts(found: Results, commands: Sequence[str]) -> list[tuple[str, str]]:
         *(("command", f"`{command}`") for command in commands),
         ("date", datetime.datetime.now(datetime.UTC).date().isoformat()),
         ("machine", machine),
+        *((("other machines", ", ".join(taken)),) if taken else ()),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("scored", "; ".join(found.pictures) or "nothing yet"),
     ]
@@ -113,7 +115,14 @@ def _metric_notes(found: Results) -> list[str]:
 
 def _given(found: Results) -> list[images.FaceRow]:
     """Returns what all methods were given, and the targets, if a file of pairs holds them."""
-    fields = next((files.config for _, files in found.runs if files.scores), {})
+    fields = next(
+        (
+            files.config
+            for _, files in found.runs
+            if files.scores and not calls.is_taken(files.workdir)
+        ),
+        {},
+    )
     if not fields.get("eval.pairs"):
         return []  # the test split may have to be prepared, which takes long
     path, size = pathlib.Path(fields["eval.pairs"]).expanduser(), fields["data.image_size"]
