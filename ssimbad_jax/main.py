@@ -5,19 +5,22 @@
 Every field of the config can be overridden: `--config.train.batch_size=8`.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from ssimbad_jax import config_flag, host_flags
-from ssimbad_jax.stages import failures, remote, run
+from ssimbad_jax.data import bucket
+from ssimbad_jax.stages import components, failures, mirror, run
 from ssimbad_jax.training import sharding
 
 _CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where everything is written; by default runs/<config name>."
+    "workdir", None, "Where everything is written, also gs://...; by default runs/<config name>."
 )
 _STAGES = flags.DEFINE_list(
     "stages",
@@ -25,7 +28,6 @@ _STAGES = flags.DEFINE_list(
     f"Which of {','.join(run.STAGES)}; by default all, refine only if config.refine.enabled.",
 )
 _HOSTS = host_flags.define()
-remote.refuse_in_flags("workdir")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -38,9 +40,18 @@ def main(argv: Sequence[str]) -> None:
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     config_name = pathlib.Path(config_file).stem
-    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config_name)
+    place = _WORKDIR.value or f"runs/{config_name}"
     with failures.in_one_line():
-        run.run(config, workdir, _STAGES.value or run.default_stages(config), config_name)
+        with _on_disk(place, config) as workdir:
+            run.run(config, workdir, _STAGES.value or run.default_stages(config), config_name)
+
+
+def _on_disk(
+    place: str, config: ml_collections.ConfigDict
+) -> contextlib.AbstractContextManager[pathlib.Path]:
+    if bucket.is_address(place):
+        return mirror.on_disk(place, components.prepared_dir(config) / "workdirs")
+    return contextlib.nullcontext(pathlib.Path(place))
 
 
 if __name__ == "__main__":

@@ -117,13 +117,14 @@ def test_calibration_measures_training_pictures_at_the_models_size(config):
         assert np.abs(image.astype(int) - expected).max() <= 1
 
 
-def test_a_folder_of_pictures_is_used_where_it_is_given(config, tmp_path):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_folder_of_pictures_is_used_where_it_is_given(config, tmp_path, scheme):
     for number in range(8):
         path = tmp_path / ("train" if number < 6 else "test") / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
         PIL.Image.fromarray(pixels).save(path)
-    config.data.dir = str(tmp_path)
+    config.data.dir = f"{scheme}{tmp_path}"
     config.data.prepared_dir = str(tmp_path / "prepared")
     training, held_out = components.training_split(config)
     assert (len(training), len(held_out)) == (5, 1)

@@ -13,19 +13,9 @@ from tests import program
 
 # A command, and a flag of it that holds a path.
 COMMANDS = {
-    "main": ["--config=configs/quickstart.py", "--workdir=gs://bucket/run"],
+    "study": ["--run=gs://bucket/run"],
     "report": ["s3://bucket/run"],
 }
-
-
-@pytest.mark.parametrize("path", ["gs://bucket/run", "s3://bucket", "gs:/bucket", "HTTP://a/b"])
-def test_addresses_are_told_from_paths(path):
-    assert remote.is_remote(path)
-
-
-@pytest.mark.parametrize("path", ["", "runs/a", "/a/gs:/b", "~/a", "C:/a", "./gs://a", "a b/*.png"])
-def test_paths_are_paths(path):
-    assert not remote.is_remote(path)
 
 
 @pytest.mark.parametrize("field", remote.FIELDS)

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from flax import linen as nn
 
-from ssimbad_jax.data import anime_face, conditions, hold_out, pipeline, toy_face
+from ssimbad_jax.data import anime_face, bucket, conditions, hold_out, pipeline, toy_face
 from ssimbad_jax.diffusion import denoiser, losses, schedule, sigma_scale
 from ssimbad_jax.models import scft as scft_lib
 from ssimbad_jax.models import unet as unet_lib
@@ -36,14 +36,29 @@ def prepared_dir(config: ml_collections.ConfigDict) -> pathlib.Path:
     return pathlib.Path.home() / ".cache" / "ssimbad_jax"
 
 
+def local(config: ml_collections.ConfigDict, place: str) -> pathlib.Path:
+    """Returns where a file or folder lies on this machine's disks.
+
+    Args:
+        config: says where copies are kept of what lies in a bucket.
+        place: a path, or an address such as gs://bucket/faces.
+
+    Raises:
+        FileNotFoundError: there is nothing at the address.
+        BucketError: it cannot be read.
+    """
+    if bucket.is_address(place):
+        return bucket.fetch(place, prepared_dir(config) / "fetched")
+    return pathlib.Path(place).expanduser()
+
+
 def data_builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
     """Returns the prepared data set: the pictures of `data.dir`, or the built-in faces."""
     data, kept_in = config.data, prepared_dir(config)
     with sharding.first_host_first("prepare data"):
         if data.dir:
-            folder = pathlib.Path(data.dir).expanduser()
             return anime_face.prepare(
-                folder,
+                local(config, data.dir),
                 kept_in,
                 size=data.condition_size,
                 max_bad_fraction=data.max_bad_fraction,

@@ -125,7 +125,7 @@ def open_inception_weights(config: ml_collections.ConfigDict) -> Any | None:
     """
     if not config.eval.inception_weights:
         return None
-    return inception.load(pathlib.Path(config.eval.inception_weights).expanduser())
+    return inception.load(components.local(config, config.eval.inception_weights))
 
 
 def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
@@ -137,7 +137,7 @@ def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
     """
     size = config.data.image_size
     if config.eval.pairs:
-        loaded = pairs.load(pathlib.Path(config.eval.pairs).expanduser(), size)
+        loaded = pairs.load(components.local(config, config.eval.pairs), size)
         return loaded.first(config.eval.max_images)
     source = pipeline.open_source(components.data_builder(config), "test")
     key = jax.random.fold_in(jax.random.key(config.seed), _PAIRS)

@@ -69,7 +69,7 @@ def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto")
 
 def _without_places(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     changed = config.copy_and_resolve_references()
-    changed.update_from_flattened_dict(dict.fromkeys(remote.FIELDS, ""))
+    changed.update_from_flattened_dict(dict.fromkeys(remote.PLACES, ""))
     return changed
 
 

@@ -1,32 +1,27 @@
-"""Refuses addresses such as gs://bucket/run: what is read and written here lies on disks.
+"""Refuses addresses such as gs://bucket/run where only a disk will do.
 
 Locks, logs that are appended to, and files that are replaced at once need a file system. Without
-this, `gs://bucket/run` would become a folder `gs:` beside the program.
+this, `gs://bucket/run` would become a folder `gs:` beside the program. What the main job reads and
+where it works may lie in buckets: see `data.bucket` and `mirror`.
 """
 
-import re
 from collections.abc import Iterator
 
 import ml_collections
 from absl import flags
 
-# Fields that name places on a disk.
-FIELDS = ("data.dir", "data.prepared_dir", "eval.pairs", "eval.inception_weights")
+from ssimbad_jax.data import bucket
 
-# Two letters or more: `C:/` is a disk.
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-
-
-def is_remote(path: str) -> bool:
-    """Returns whether a path is an address, such as gs://bucket/run."""
-    return _SCHEME.match(path) is not None
+# Fields that name places, and those of them that have to be on a disk.
+PLACES = ("data.dir", "data.prepared_dir", "eval.pairs", "eval.inception_weights")
+FIELDS = ("data.prepared_dir",)
 
 
 def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
     """Yields a line for each field that names no place on a disk."""
     for field in FIELDS:
         section, name = field.split(".")
-        if is_remote(config[section][name]):
+        if bucket.is_address(config[section][name]):
             yield _problem(field, config[section][name])
 
 
@@ -54,7 +49,7 @@ def check(name: str, value: str | list[str] | None) -> bool:
         flags.ValidationError: one of them is an address.
     """
     for path in [value] if isinstance(value, str) else value or []:
-        if is_remote(path):
+        if bucket.is_address(path):
             raise flags.ValidationError(_problem(name, path))
     return True
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import ml_collections
 
-from ssimbad_jax.data import picture_folder, warp
+from ssimbad_jax.data import bucket, picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
 from ssimbad_jax.stages import (
@@ -155,7 +155,7 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     Raises:
         ConfigError: the workdir lies where the pictures of `data.dir` are searched.
     """
-    if not config.data.dir:
+    if not config.data.dir or bucket.is_address(config.data.dir):
         return
     for folder in picture_folder.searched(pathlib.Path(config.data.dir).expanduser()):
         if workdir.resolve().is_relative_to(folder.resolve()):

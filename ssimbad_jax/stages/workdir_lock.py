@@ -12,7 +12,7 @@ import jax
 from ssimbad_jax.training import sharding
 
 LOCK_FILE = ".lock"
-_HOLDER_FILE = ".lock_holder"
+HOLDER_FILE = ".lock_holder"
 
 
 class LockedError(OSError):
@@ -33,7 +33,7 @@ def hold(folder: pathlib.Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     lock = filelock.FileLock(folder / LOCK_FILE)
-    holder = folder / _HOLDER_FILE
+    holder = folder / HOLDER_FILE
     is_held = False
     if jax.process_index() == 0:
         folder.mkdir(parents=True, exist_ok=True)
