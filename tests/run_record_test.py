@@ -28,6 +28,7 @@ def test_a_stage_leaves_its_time_and_what_ran_it(tmp_path):
     assert record["versions"]["jax"] == jax.__version__
     assert record["versions"]["ssimbad_jax"] == ssimbad_jax.__version__
     assert record["devices"]["count"] == jax.device_count()
+    assert stage["devices"] == record["devices"]
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
@@ -98,3 +99,15 @@ def test_the_record_is_plain_json(tmp_path):
     with run_record.timed(tmp_path, "train"):
         pass
     assert json.loads((tmp_path / "run.json").read_text())["devices"]["platform"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("devices", "name"),
+    [
+        ({"kind": "TPU v5e", "count": 16, "hosts": 4}, "16 × TPU v5e on 4 hosts"),
+        ({"kind": "cpu", "count": 2, "hosts": 1}, "2 × cpu"),
+        (None, ""),
+    ],
+)
+def test_devices_have_a_name(devices, name):
+    assert run_record.name_of(devices) == name

@@ -86,7 +86,14 @@ def out(tmp_path):
     (workdir / "refine").mkdir()
     (workdir / "refine" / "metrics.jsonl").write_text('{"step": 600, "loss": 0.1}\n')
     record = json.loads((workdir / "run.json").read_text())
-    record["stages"] = {"refine": {"seconds": 100.0, "starts": 1, "finished": "2026-01-02"}}
+    record["stages"] = {
+        "refine": {
+            "seconds": 100.0,
+            "starts": 1,
+            "finished": "2026-01-02",
+            "devices": {"kind": "TPU v5e", "count": 8, "hosts": 1},
+        }
+    }
     (workdir / "run.json").write_text(json.dumps(record))
     return tmp_path
 
@@ -221,6 +228,8 @@ def test_costs_of_a_refinement_count_what_it_starts_from(out):
     assert (costs["ssimbad"].samples, costs["ssimbad"].seconds) == (48_000, 754.2)
     assert (costs["refined_10"].samples, costs["refined_10"].seconds) == (52_800, 854.2)
     assert costs["ssimbad"].seeds == 2 and costs["refined_10"].is_finished
+    assert costs["ssimbad"].devices == ("?",)  # of an old record
+    assert costs["refined_10"].devices == ("8 × TPU v5e",)
 
 
 def test_tables_mark_the_best_model_and_what_is_missing(out):

@@ -61,6 +61,7 @@ def timed(
             "seconds": round(before["seconds"] + time.monotonic() - begin, 2),
             "starts": before["starts"] + 1,
             "finished": finished,
+            "devices": what_runs["devices"],
         }
         unfinished = path.with_name(f"{RESULT}.{stage}.part")
         unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
@@ -88,7 +89,7 @@ def timed(
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the record: `stages` by name, each with seconds, starts and finished, and more.
+    """Returns the record: `stages` by name, each with seconds, starts, finished, and devices.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -116,6 +117,14 @@ def devices() -> dict[str, Any]:
         "count": jax.device_count(),
         "hosts": jax.process_count(),
     }
+
+
+def name_of(devices: Any) -> str:
+    """Returns what `devices` says of them in words, an empty string where it is something else."""
+    if not isinstance(devices, dict):
+        return ""
+    count, kind, hosts = (devices.get(name, "?") for name in ("count", "kind", "hosts"))
+    return f"{count} × {kind}" + (f" on {hosts} hosts" if hosts not in (1, "?") else "")
 
 
 def _is_sound(stage: Any) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ssimbad_jax.stages import components
+from ssimbad_jax.stages import components, run_record
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.reporting.numbers import MISSING
 from ssimbad_jax.training import progress
@@ -194,8 +194,4 @@ def _duration(seconds: float) -> str:
 
 
 def _devices(run: run_files.RunFiles) -> str:
-    devices = run.record.get("devices")
-    if not isinstance(devices, dict):
-        return MISSING
-    count, kind, hosts = (devices.get(name, "?") for name in ("count", "kind", "hosts"))
-    return f"{count} × {kind}" + (f" on {hosts} hosts" if hosts not in (1, "?") else "")
+    return run_record.name_of(run.record.get("devices")) or MISSING

@@ -91,10 +91,10 @@ def _facts(found: Results, commands: Sequence[str]) -> list[tuple[str, str]]:
     taken = [run.name for run, files in found.runs if calls.is_taken(files.workdir)]
     newest = records[-1] if records else {}
     versions = newest.get("versions") or run_record.versions()
-    devices = newest.get("devices", {})
+    devices = run_record.name_of(newest.get("devices"))
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     if devices:
-        machine += f"; {devices.get('count')} devices, {devices.get('kind')}"
+        machine += f"; {devices}"
     return [
         *(("command", f"`{command}`") for command in commands),
         ("date", datetime.datetime.now(datetime.UTC).date().isoformat()),

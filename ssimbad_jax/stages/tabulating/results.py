@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ssimbad_jax.stages import run_record
 from ssimbad_jax.stages.reporting import numbers, run_files
 from ssimbad_jax.stages.tabulating import plan
 from ssimbad_jax.stages.tabulating import rows as rows_lib
@@ -62,6 +63,7 @@ class Cost(NamedTuple):
         seeds: runs there are.
         samples: pictures trained on.
         seconds: of training and refinement.
+        devices: that the last stage ran on, in words, each kind once.
         is_finished: whether none of them is under way.
     """
 
@@ -69,6 +71,7 @@ class Cost(NamedTuple):
     seeds: int
     samples: float
     seconds: float
+    devices: tuple[str, ...]
     is_finished: bool
 
 
@@ -220,6 +223,7 @@ def _costs(runs: Sequence[tuple[plan.Run, run_files.RunFiles]]) -> Iterator[Cost
                 len(spent),
                 statistics.fmean(samples for samples, _, _ in spent),
                 statistics.fmean(seconds for _, seconds, _ in spent),
+                tuple(dict.fromkeys(_devices(run, by_run[run.name]) for run in of_row)),
                 all(is_finished for _, _, is_finished in spent),
             )
 
@@ -237,6 +241,12 @@ def _spent(run: plan.Run, by_run: dict[str, run_files.RunFiles]) -> tuple[float,
         more_samples, more_seconds, was_finished = _spent(before, by_run)
         return samples + more_samples, seconds + more_seconds, is_finished and was_finished
     return samples, seconds, is_finished
+
+
+def _devices(run: plan.Run, files: run_files.RunFiles) -> str:
+    """Returns what the run was trained, or refined, on."""
+    stage = files.record.get("stages", {}).get("refine" if run.start else "train", {})
+    return run_record.name_of(stage.get("devices")) or "?"
 
 
 def _metrics(summaries: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

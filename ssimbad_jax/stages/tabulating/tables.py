@@ -113,14 +113,16 @@ def _costs(found: Results) -> Table:
             Cell(str(cost.seeds)),
             Cell(f"{cost.samples:,.0f}"),
             Cell(progress.format_duration(cost.seconds)),
+            Cell(", ".join(cost.devices), False),
         )
         for cost in found.costs
     )
     note = (
         "Means over seeds. Refinement is counted with the pretraining it starts from. Times hold "
-        "for this machine, and for what else it had to do."
+        "for the devices named, and for what else they had to do; a refinement may be on others "
+        "than its pretraining."
     )
-    columns = ("method", "seeds", "training samples", "training time")
+    columns = ("method", "seeds", "training samples", "training time", "last on")
     return Table("What it took", note, columns, rows)
 
 
