@@ -321,6 +321,13 @@ def test_the_page_shows_each_row_and_escapes_what_it_is_given(out):
     assert len(text) < 3_000_000
 
 
+def test_the_markdown_names_each_device_and_each_set_of_versions_once(out):
+    page.write(out, results.read(out), [])
+    lines = (out / page.MARKDOWN).read_text().splitlines()
+    assert lines.count("* refined on: 8 × TPU v5e") == 1
+    assert sum(line.startswith("* versions: ssimbad_jax") for line in lines) == 1
+
+
 def test_the_markdown_holds_numbers_only(out):
     page.write(out, results.read(out), ["python -m ssimbad_jax.results"])
     text = (out / page.MARKDOWN).read_text()

@@ -4,7 +4,8 @@ import datetime
 import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -89,20 +90,33 @@ def _facts(found: Results, commands: Sequence[str]) -> list[tuple[str, str]]:
     """Returns what the numbers follow from, in words."""
     records = [files.record for _, files in found.runs if files.record]
     taken = [run.name for run, files in found.runs if calls.is_taken(files.workdir)]
-    newest = records[-1] if records else {}
-    versions = newest.get("versions") or run_record.versions()
-    devices = run_record.name_of(newest.get("devices"))
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if devices:
-        machine += f"; {devices}"
+    versions = [record["versions"] for record in records if record.get("versions")]
     return [
         *(("command", f"`{command}`") for command in commands),
         ("date", datetime.datetime.now(datetime.UTC).date().isoformat()),
-        ("machine", machine),
+        ("machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
+        *_devices(records),
         *((("other machines", ", ".join(taken)),) if taken else ()),
-        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        *dict.fromkeys(("versions", _in_words(of_run)) for of_run in versions),
         ("scored", "; ".join(found.pictures) or "nothing yet"),
     ]
+
+
+def _devices(records: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yields what the stages ran on, each kind once."""
+    for stage, name in (
+        ("train", "trained on"),
+        ("refine", "refined on"),
+        ("evaluate", "scored on"),
+    ):
+        of_stage = (record.get("stages", {}).get(stage, {}).get("devices") for record in records)
+        names = dict.fromkeys(filter(None, map(run_record.name_of, of_stage)))
+        if names:
+            yield name, ", ".join(names)
+
+
+def _in_words(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _metric_notes(found: Results) -> list[str]:
