@@ -67,7 +67,7 @@ def draw(folder: pathlib.Path, rows: Sequence[Row]) -> None:
     for cell in cells[-1]:
         cell.set_xlabel("network calls")
     _add_legends(picture, views, dashes)
-    picture.savefig(folder / FIGURE, dpi=110)
+    picture.savefig(folder / FIGURE, dpi=110, bbox_inches="tight")
 
 
 def _add_legends(

@@ -48,7 +48,7 @@ def write(out: pathlib.Path, found: Results) -> list[tuple[Figure, pathlib.Path]
         path, picture = out / FOLDER / f"{about.name}.png", figure.Figure(layout="constrained")
         if about.draw(picture, found):
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.savefig(path, dpi=110)
+            picture.savefig(path, dpi=110, bbox_inches="tight")
             written.append((about, path))
     return written
 
