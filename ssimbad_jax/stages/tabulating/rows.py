@@ -117,6 +117,19 @@ ROWS: dict[str, Row] = {
             "8 groups, colour jitter",
             {"model.num_groups": 8, "data.colour_jitter": 0.2},
         ),
+        # What each half of the method is worth on top of the best of the other.
+        Row(
+            "table_scale_refined",
+            "SSIMBaD, table scale, refined, K = 4",
+            fields={"calibrate.scale": "table", "refine.sampler_steps": 4},
+            start="table_scale",
+        ),
+        Row(
+            "groups8_refined",
+            "SSIMBaD, 8 groups, refined, K = 4",
+            fields={"model.num_groups": 8, "refine.sampler_steps": 4},
+            start="groups8",
+        ),
         _refined(50),
     )
 }
