@@ -1,10 +1,12 @@
 """Set-up of the tests: eight simulated devices on the CPU, and where data lies."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
 import platform
+import shutil
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -37,6 +39,24 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Grain's worker processes read flags, which only main parses.
 flags.FLAGS.mark_as_parsed()
+
+# The files that take a minute or more, longest first.
+_LONGEST = (
+    "processes_test",
+    "main_test",
+    "mirror_test",
+    "train_test",
+    "tabulating_test",
+    "refine_test",
+    "plan_run_test",
+    "full_disk_test",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first: a worker that started one last would end alone."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +119,25 @@ def finished_run(prepared_dir, tmp_path_factory):
 
     config = tiny_run.make_config(prepared_dir)
     workdir = tmp_path_factory.mktemp("tiny") / "run"
-    with _quick_compilation():
-        run.run(config, workdir, run.default_stages(config))
+    with _once_for_all_workers(tmp_path_factory, "tiny") as (made, is_made):
+        if not is_made:
+            with _quick_compilation():
+                run.run(config, made, run.default_stages(config))
+        shutil.copytree(made, workdir)
     return tiny_run.TinyRun(config, workdir)
+
+
+@contextlib.contextmanager
+def _once_for_all_workers(tmp_path_factory, name):
+    """Yields a folder, and whether another worker has filled it; they wait for each other."""
+    base = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (base.parent if is_worker else base) / f"shared_{name}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        finished = folder.with_suffix(".finished")
+        yield folder, finished.exists()
+        finished.touch()
 
 
 @pytest.fixture
