@@ -129,6 +129,7 @@ def test_the_shipped_config_passes_and_states_the_papers_weights():
         ({"model.name": "unet"}, r"train\.loss is 'scft', which trains no 'unet'; set model\.name"),
         ({"model.num_heads": 4}, r"model\.num_heads is 4, but model\.name 'scft' needs 1"),
         ({"model.cbam": True}, r"model\.cbam is True, but model\.name 'scft' needs False"),
+        ({"train.drop_reference": 0.1}, r"train\.drop_reference is 0\.1, but .* needs 0\.0"),
         (
             {"diffusion.preconditioning": "edm"},
             r"diffusion\.preconditioning is 'edm', but model\.name 'scft' needs 'image'",

@@ -198,6 +198,14 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             "eval.sampler to 'ddim'",
         ),
         ({"diffusion.beta_first": 0.1}, "diffusion.beta_first is 0.1 and diffusion.beta_last 0.01"),
+        (
+            {"diffusion.beta_first": 0.1, "diffusion.schedule": "ddpm"},
+            "diffusion.beta_first is 0.1 and diffusion.beta_last 0.01; set 0 < beta_first <= ",
+        ),
+        (
+            {"diffusion.num_levels": 1, "diffusion.schedule": "ddpm"},
+            "diffusion.num_levels is 1; set it to 2 or more",
+        ),
         ({"data.colour_jitter": -0.1}, "data.colour_jitter is -0.1; set it to 0 or more"),
     ],
     ids=str,

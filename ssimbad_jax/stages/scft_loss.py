@@ -28,6 +28,9 @@ _NEEDED = {
     "diffusion.schedule": "single",
     "model.num_heads": 1,
     "model.cbam": False,
+    # What is left out here and there serves guidance, which one call without noise cannot have.
+    "train.drop_sketch": 0.0,
+    "train.drop_reference": 0.0,
 }
 
 

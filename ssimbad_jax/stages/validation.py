@@ -53,7 +53,6 @@ AT_LEAST = {
     "model.num_res_blocks": 1,
     "model.num_heads": 1,
     "model.num_groups": 1,
-    "diffusion.num_levels": 2,
     "calibrate.num_images": 1,
     "calibrate.num_sigmas": 16,
     "calibrate.num_draws": 1,
@@ -138,9 +137,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_single_fields(config),
         *remote.problems(config),
         *_model(config),
-        *_diffusion(config),
-        *solvers.problems(config),
-        *guided_denoiser.problems(config),
+        *_noise_levels(config),
         *scft_loss.problems(config),
         *training_checks.problems(config, num_devices, num_processes),
         *_evaluation(config, num_devices, num_processes),
@@ -171,12 +168,7 @@ def check_model(config: ml_collections.ConfigDict) -> None:
     Raises:
         ConfigError: as `check`.
     """
-    problems = [
-        *_model(config),
-        *_diffusion(config),
-        *solvers.problems(config),
-        *guided_denoiser.problems(config),
-    ]
+    problems = [*_model(config), *_noise_levels(config)]
     if problems:
         raise ConfigError("the config cannot work:\n" + "\n".join(f"  {p}" for p in problems))
 
@@ -248,8 +240,16 @@ def _model(config: ml_collections.ConfigDict) -> Iterator[str]:
         )
 
 
+def _noise_levels(config: ml_collections.ConfigDict) -> Iterator[str]:
+    problems = list(_diffusion(config))
+    # The levels that are walked and guided exist only where the schedule does.
+    yield from problems or (*solvers.problems(config), *guided_denoiser.problems(config))
+
+
 def _diffusion(config: ml_collections.ConfigDict) -> Iterator[str]:
     diffusion = config.diffusion
+    if diffusion.num_levels < 2:
+        yield f"diffusion.num_levels is {diffusion.num_levels}; set it to 2 or more"
     if diffusion.sigma_min >= diffusion.sigma_max:
         yield (
             f"diffusion.sigma_min is {diffusion.sigma_min} and diffusion.sigma_max "
