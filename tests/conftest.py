@@ -1,7 +1,6 @@
 """Set-up of the tests: eight simulated devices on the CPU, and where data lies."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
@@ -29,6 +28,7 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(_REPOSITORY / ".cache" / "jax" / _processor_digest())
 )
 
+import filelock  # noqa: E402
 import jax  # noqa: E402  (reads the variables above)
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
@@ -133,8 +133,7 @@ def _once_for_all_workers(tmp_path_factory, name):
     base = tmp_path_factory.getbasetemp()
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     folder = (base.parent if is_worker else base) / f"shared_{name}"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with filelock.FileLock(folder.with_suffix(".lock")):
         finished = folder.with_suffix(".finished")
         yield folder, finished.exists()
         finished.touch()

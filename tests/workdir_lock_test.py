@@ -26,6 +26,9 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
         ):
             with workdir_lock.hold(tmp_path / "run"):
                 pass
+        with pytest.raises(workdir_lock.LockedError, match=r"or choose another --out$"):
+            with workdir_lock.hold(tmp_path / "run", "another --out"):
+                pass
     with workdir_lock.hold(tmp_path / "run"):
         pass
 

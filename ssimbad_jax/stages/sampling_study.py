@@ -82,7 +82,7 @@ def study(
     fingerprint = bench.fingerprint() | {
         f"weights {used.kind}": bench_lib.digest_of_params(used.params) for used in all_weights
     }
-    with workdir_lock.hold(out):
+    with workdir_lock.hold(out, "another --out"):
         rows = rows_lib.Rows(out, fingerprint)
         try:
             _fill(rows, bench, combinations, grids, all_weights)

@@ -20,13 +20,17 @@ class LockedError(OSError):
 
 
 @contextlib.contextmanager
-def hold(folder: pathlib.Path) -> Iterator[None]:
+def hold(
+    folder: pathlib.Path,
+    elsewhere: str = "another --workdir (another eval.folder where both only evaluate)",
+) -> Iterator[None]:
     """Keeps every other run out of a folder; of several hosts the first does it for all.
 
     The system takes the lock back when the process ends, however it ends.
 
     Args:
         folder: made if it does not exist.
+        elsewhere: what to choose instead, for the error.
 
     Raises:
         LockedError: another run is in it.
@@ -45,7 +49,7 @@ def hold(folder: pathlib.Path) -> Iterator[None]:
     if sharding.on_any_host(is_held):
         raise LockedError(
             f"{folder} is in use by another run ({_read(holder)}); wait until it has ended, or "
-            "choose another --workdir (another eval.folder where both only evaluate)"
+            f"choose {elsewhere}"
         )
     try:
         yield

@@ -1,5 +1,6 @@
 """A figure for each question that a reader of the table has, drawn of the rows that are there."""
 
+import itertools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ FOLDER = "figures"
 _COLOURS = ("#3b6fb6", "#b5473c", "#2f8f5b", "#8a5cb5", "#d08a1d", "#2ba3b4", "#c25a9b", "#4a4a4a")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 _PALE = "#9aa3b2"
+# Of labels from their points, in points: neighbours may lie on each other.
+_OFFSETS = ((5, 4), (-7, -12))
 _TICKS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
@@ -162,11 +165,12 @@ def _draw_plane(
     x, y = ([result.scores[key].mean for result in drawn] for key in keys)
     cell.plot(x, y, style, color=colour, label=label, linewidth=1.0, markersize=6)
     if style.endswith("-"):
-        for result, place in zip(drawn, zip(x, y, strict=True), strict=True):
+        places = zip(x, y, strict=True)
+        for result, place, offset in zip(drawn, places, itertools.cycle(_OFFSETS), strict=False):
             cell.annotate(
                 str(result.network_calls),
                 place,
-                xytext=(5, 4),
+                xytext=offset,
                 textcoords="offset points",
                 fontsize=8,
                 color=colour,
