@@ -1,10 +1,12 @@
 """Checkpoints: what is kept and what comes back."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from ssimbad_jax.training import checkpoint
+from ssimbad_jax.training import checkpoint, digest
 from tests import toy_problem
 
 
@@ -46,6 +48,42 @@ def test_newest_and_best_are_kept(checkpoints):
     assert kept == [2, 4, 5]
     assert checkpoints.latest_step() == 5
     assert checkpoints.best_step() == 2
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_not_finite_is_never_the_best(checkpoints, loss):
+    for step, of_step in ((1, 0.5), (2, 0.1), (3, loss), (4, 0.3), (5, 0.2)):
+        save(checkpoints, step, of_step)
+        assert checkpoints.best_step() == min(step, 2)
+    assert checkpoints.steps_by_loss() == [2, 5, 4]
+    save(checkpoints, 6, loss)
+    assert checkpoints.steps() == [6, 5, 2]
+    checkpoints.restore(6, jax.eval_shape(toy_problem.new_state))
+
+
+def write_loss(folder, loss):
+    """Gives a checkpoint that loss, as if it had been saved with it."""
+    metrics = {checkpoint.VALIDATION_LOSS: loss}
+    (folder / "metrics" / "metrics").write_text(json.dumps(metrics))
+    digests = folder / "digests" / "metadata"
+    record = json.loads(digests.read_text())
+    record["metrics"] = digest.of_items({}, {"metrics": metrics})["metrics"]
+    del record[digest._OWN]
+    digests.write_text(json.dumps({**record, digest._OWN: digest._of_json(record)}))
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("-inf")])
+def test_a_folder_that_holds_a_loss_that_is_not_finite_keeps_the_true_best(checkpoints, loss):
+    for step, of_step in ((1, 0.1), (2, 0.3), (3, 0.4)):
+        save(checkpoints, step, of_step)
+    write_loss(checkpoints.path(3), loss)
+    opened = checkpoint.Checkpoints(checkpoints.directory, keep=2)
+    assert opened.best_step() == 1
+    assert opened.steps_by_loss() == [1, 2, 3]
+    opened.restore(3, jax.eval_shape(toy_problem.new_state))  # it is not damaged
+    save(opened, 4, 0.5)
+    assert opened.steps() == [4, 3, 1]
+    opened.close()
 
 
 def test_no_checkpoint(checkpoints):

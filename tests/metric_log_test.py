@@ -1,5 +1,6 @@
 """The log of a run."""
 
+import json
 import os
 import pathlib
 
@@ -22,6 +23,20 @@ def test_rows_come_back(tmp_path):
     rows = metric_log.read(tmp_path / "metrics.jsonl")
     assert rows == [{"step": 1, "loss": 0.1}, {"step": 2, "loss": 0.2}]
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_numbers_that_are_not_finite_leave_the_file_valid(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = metric_log.MetricLog(tmp_path)
+    log.write(1, {"validation_loss": float("nan"), "update_norm": float("-inf"), "loss": 0.5})
+    log.close()
+    path.write_text(path.read_text() + '{"step": 2, "loss": NaN}\n')  # as Python writes it
+    metric_log.MetricLog(tmp_path, 2).close()
+    for line in path.read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    first, second = metric_log.read(path)
+    assert first == {"step": 1, "validation_loss": None, "update_norm": None, "loss": 0.5}
+    assert second == {"step": 2, "loss": None}
 
 
 def test_rows_after_the_checkpoint_are_dropped(tmp_path):

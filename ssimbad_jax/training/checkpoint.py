@@ -8,6 +8,7 @@ saved, is damaged, and `training.recovery` uses the checkpoint before it.
 
 import contextlib
 import itertools
+import math
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -51,9 +52,19 @@ class Restored(NamedTuple):
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, which would not open a folder in which one file of metrics is damaged."""
+    """Orbax's, which would not open a folder in which one file of metrics is damaged.
+
+    Nor would it find another best checkpoint than one whose loss is NaN, which compares with
+    nothing.
+    """
 
     def metrics(self, step: int) -> Any:
+        """Returns the metrics by which checkpoints are ranked, None where there are none."""
+        saved = self.saved_metrics(step)
+        return saved if saved is not None and math.isfinite(_validation_loss(saved)) else None
+
+    def saved_metrics(self, step: int) -> Any:
+        """Returns the metrics as they were saved, None where there are none to be read."""
         try:
             return super().metrics(step)
         except ValueError:
@@ -125,14 +136,16 @@ class Checkpoints:
             state: the training state.
             samples: global number of the next training sample.
             run_config: the config of the run, plain JSON types.
-            validation_loss: decides which checkpoint is the best; None: this one is not.
+            validation_loss: decides which checkpoint is the best; None or not finite: this one
+                is not.
 
         Raises:
             SaveError: it cannot be written, or the one before could not.
         """
         training = _training_item(state)
         position = {"samples": samples}
-        metrics = None if validation_loss is None else {VALIDATION_LOSS: validation_loss}
+        ranks = validation_loss is not None and math.isfinite(validation_loss)
+        metrics = {VALIDATION_LOSS: validation_loss} if ranks else None
         digests = digest.of_items(
             {"training": training, "ema_params": state.ema_params},
             {"position": position, "config": run_config, "metrics": metrics},
@@ -208,7 +221,7 @@ class Checkpoints:
         content = dict(self._manager.restore(step, args=ocp.args.Composite(**wanted)))
         if digests:
             read = {item: content[item] for item in jsons}
-            read["metrics"] = self._manager.metrics(step)
+            read["metrics"] = self._manager.saved_metrics(step)
             digest.check_items(digests, {item: content[item] for item in arrays}, read)
         return content
 
@@ -238,7 +251,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """Returns the step with the smallest validation loss, None where there is none."""
+        """Returns the step with the smallest finite validation loss, None where there is none."""
         return self._manager.best_step()
 
     def steps(self) -> list[int]:
@@ -248,13 +261,15 @@ class Checkpoints:
     def steps_by_loss(self) -> list[int]:
         """Returns the steps that have a validation loss, the smallest first.
 
-        One whose loss cannot be read comes before all: it is damaged, and to read it says so.
+        One whose loss cannot be read comes before all: it is damaged, and to read it says so. Those
+        whose loss is not finite come last.
         """
         losses = {}
         for step in self.steps():
-            metrics = self._manager.metrics(step)
+            metrics = self._manager.saved_metrics(step)
             if metrics is not None:
-                losses[step] = metrics[VALIDATION_LOSS]
+                loss = _validation_loss(metrics)
+                losses[step] = loss if math.isfinite(loss) else float("inf")
             elif (self.path(step) / "metrics").exists():
                 losses[step] = float("-inf")
         return sorted(losses, key=losses.__getitem__)

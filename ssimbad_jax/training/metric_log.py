@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import socket
@@ -44,12 +45,12 @@ class MetricLog:
 
         Args:
             step: steps taken so far.
-            values: numbers by name.
+            values: numbers by name. One that is not finite, which JSON has no word for, becomes
+                null in `metrics.jsonl`.
         """
         if not self._writes:
             return
-        row: dict[str, Any] = {"step": step, **values}
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(_line({"step": step, **values}))
         self._file.flush()
         for name, value in values.items():
             self._write_event(step=step, summary=summary.scalar(name, value))
@@ -64,8 +65,11 @@ class MetricLog:
         self._events.write(event_pb2.Event(wall_time=time.time(), **content).SerializeToString())
 
 
-def read(path: pathlib.Path) -> list[dict[str, float]]:
-    """Returns the rows of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows of a `metrics.jsonl`; a last line cut off by a crash is left out.
+
+    Their values are numbers, or None for those that were not finite.
+    """
     rows = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -76,10 +80,18 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
     return rows
 
 
+def _line(row: dict[str, Any]) -> str:
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in row.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
 def _drop_rows_after(path: pathlib.Path, step: int) -> None:
     rows = [row for row in read(path) if row["step"] <= step]
     if path.exists():
         # At once: a full disk or a kill in the middle must not cost the whole log.
         kept = path.with_name(path.name + ".part")
-        kept.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        kept.write_text("".join(map(_line, rows)), encoding="utf-8")
         os.replace(kept, path)
