@@ -1,5 +1,6 @@
 """Meshes, shardings and the choice of CPU devices."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -17,6 +18,27 @@ def test_batches_are_split_and_state_is_copied():
     state = jax.device_put(np.arange(3.0), sharding.replicated(mesh))
     assert {shard.data.shape for shard in state.addressable_shards} == {(3,)}
     np.testing.assert_array_equal(sharding.fetch(batch), np.arange(16.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class StandIn:
+    """A device, as far as a mesh looks at it."""
+
+    process_index: int
+    id: int
+    platform: str = "cpu"
+    device_kind: str = "stand-in"
+
+
+def test_the_devices_of_a_host_lie_side_by_side_in_the_mesh():
+    interleaved = [StandIn(host, 4 * host + number) for number in range(4) for host in (1, 0)]
+    mesh = sharding.data_mesh(interleaved)
+    assert [device.id for device in mesh.devices] == list(range(8))
+    assert [device.process_index for device in mesh.devices] == [0] * 4 + [1] * 4
+    assert mesh.axis_names == ("data",)
+    # Numbers of devices need not follow those of their hosts.
+    crossed = [StandIn(process_index=1, id=0), StandIn(process_index=0, id=1)]
+    assert [device.process_index for device in sharding.data_mesh(crossed).devices] == [0, 1]
 
 
 def devices_chosen(batch_sizes, **environment):
