@@ -73,6 +73,26 @@ def test_a_sampler_starts_from_the_noisy_image(sampler, options, image, noise):
         np.testing.assert_allclose(denoised, direct, atol=1e-5)
 
 
+@pytest.mark.parametrize(("estimate", "expected"), [(1.5, 1.0), (-0.9, -0.9), (-1.2, -1.0)])
+def test_a_clipped_estimate_is_clipped_to_the_range_of_images(estimate, expected, noise):
+    started = fidelity.starting_from(multistep.ddim, jnp.full_like(noise, 0.8))
+    result = started(lambda x, sigma: jnp.full_like(x, estimate), noise, GRID, clip_denoised=True)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_sampler_that_clips_takes_the_same_way_from_the_noisy_image(eta, image, noise):
+    def denoise(x, sigma):
+        return 2.0 * gaussian_mixture.denoise(x, sigma)  # out of range at times
+
+    options = {"key": jax.random.key(3), "eta": eta, "clip_denoised": True}
+    expected = multistep.ddim(denoise, noise + image / GRID[0], GRID, **options)
+    result = fidelity.starting_from(multistep.ddim, image)(denoise, noise, GRID, **options)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    unclipped = multistep.ddim(denoise, noise + image / GRID[0], GRID, key=options["key"], eta=eta)
+    assert np.abs(unclipped - expected).max() > 0.1
+
+
 def test_little_noise_keeps_the_image_and_much_draws_another(image, noise):
     def distance(sigma):
         grid = np.append(np.geomspace(sigma, sigma / 100, 6), 0.0)

@@ -118,6 +118,30 @@ def test_half_the_noise_is_between_none_and_all():
         assert kept == pytest.approx(np.sqrt(1 - added**2), abs=0.02)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_clipped_steps_are_anime_diffusions(eta, noise):
+    """One step in its variables: x0 is clamped, the estimate of the noise is not."""
+    sigma, sigma_next = 2.0, 1.0
+    gamma, gamma_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
+    x_t = np.sqrt(gamma) * sigma * np.asarray(noise)
+    estimate = 0.7 * x_t - 0.2  # of the noise
+    x0 = np.clip((x_t - np.sqrt(1 - gamma) * estimate) / np.sqrt(gamma), -1, 1)
+    variance = (1 - gamma_next) / (1 - gamma) * (1 - gamma / gamma_next)
+    expected = (
+        np.sqrt(gamma_next) * x0
+        + np.sqrt(1 - gamma_next - eta**2 * variance) * estimate
+        + eta * np.sqrt(variance) * samplers.draw_noise(jax.random.key(1), 0, noise)
+    )
+
+    def denoise(x, sigma):
+        return x - 2.0 * (0.7 * np.sqrt(gamma) * x - 0.2)
+
+    result = multistep.ddim(
+        denoise, noise, [sigma, sigma_next], key=jax.random.key(1), eta=eta, clip_denoised=True
+    )
+    np.testing.assert_allclose(np.sqrt(gamma_next) * result, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("sampler", RANDOM)
 def test_noise_without_key_is_refused(sampler, noise):
     with pytest.raises(ValueError, match="pass key="):

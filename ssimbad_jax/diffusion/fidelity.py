@@ -69,13 +69,15 @@ def starting_from(sampler: samplers.Sampler, image: jax.Array) -> samplers.Sampl
 
     All samplers take the same way if the image, the noisy image and D are shifted alike. So the
     sampler is given the shifted denoiser `y -> D(y + image) - image`, and starts from noise alone.
+    Where it clips D, the range of images is shifted, too.
 
     Args:
         sampler: any of this package's.
         image: `[B, H, W, C]`, such as the posterior mean.
 
     Returns:
-        A sampler with the arguments and options of the one given.
+        A sampler with the arguments and options of the one given. Clipping has to be asked for
+        here, as an option of the call.
     """
 
     def start(
@@ -98,6 +100,9 @@ def starting_from(sampler: samplers.Sampler, image: jax.Array) -> samplers.Sampl
 
             return walk(shifted_back, carry, steps)
 
+        if options.get("clip_denoised"):
+            low, high = options.get("image_range", (-1.0, 1.0))
+            options["image_range"] = (low - image, high - image)
         options["walk"] = shifted_walk
         return image + sampler(shifted_denoise, noise, sigma_grid, **options)
 

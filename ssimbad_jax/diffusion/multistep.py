@@ -43,6 +43,7 @@ def ddim(
     key: jax.Array | None = None,
     eta: float = 0.0,
     clip_denoised: bool = False,
+    image_range: tuple[ArrayLike, ArrayLike] = (-1.0, 1.0),
     walk: samplers.Walk = samplers.walk,
 ) -> jax.Array:
     """Walks with DDIM's steps (Song et al. 2021, arXiv 2010.02502): one network call a step.
@@ -56,8 +57,9 @@ def ddim(
         sigma_grid: `[steps + 1]`.
         key: needed when `eta` is positive.
         eta: share of the ancestral noise, in [0, 1].
-        clip_denoised: clip each D to [-1, 1], but not the noise that it leaves, x - D, as DDPM's
-            code does.
+        clip_denoised: clip each D to `image_range`, but not the noise that it leaves, x - D, as
+            AnimeDiffusion's code does. The noise of DDPM's ancestral step is x less the clipped D.
+        image_range: least and largest value of an image, broadcast to it.
         walk: takes the steps.
 
     Returns:
@@ -73,7 +75,7 @@ def ddim(
         denoised = _denoise(denoise, x, at.sigma)
         x_next = _move(x, denoised, at, eta, key)
         if clip_denoised:
-            x_next += jnp.clip(denoised, -1.0, 1.0) - denoised
+            x_next += jnp.clip(denoised, *image_range) - denoised
         return x_next, samplers.Passed(at.sigma, x, denoised)
 
     steps = samplers.grid_steps(sigma_grid, noise.dtype)
