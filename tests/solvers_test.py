@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import conditions
+from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.stages import components, solvers
 from tests import gaussian_mixture, tiny_run
 
@@ -74,6 +75,16 @@ def test_a_start_from_the_posterior_mean(config, tmp_path, exact_network):
     renoised = (passed.state[0] - mean) / 0.5
     assert renoised.std() == pytest.approx(1.0, abs=0.3)
     assert np.abs(renoised - noise).max() > 0.5, "the noise is not that of the mean"
+
+
+@pytest.mark.parametrize("stream", [solvers._MEAN, solvers._START])
+def test_what_is_drawn_before_a_walk_is_no_noise_of_a_step(stream):
+    keys = jax.random.split(jax.random.key(0), 2)
+    of_steps = jax.vmap(lambda step: samplers.fold_in(keys[0], step))(np.arange(2000))
+    before = np.asarray(jax.random.key_data(samplers.fold_in(keys, stream)))
+    assert before[0].tolist() not in np.asarray(jax.random.key_data(of_steps)).tolist()
+    alone = jax.random.key_data(samplers.fold_in(keys[0], stream))
+    np.testing.assert_array_equal(alone, before[0])
 
 
 def test_a_start_on_a_sub_grid(config, tmp_path):

@@ -59,8 +59,8 @@ _MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
     "single": lambda config: 1,
 }
 
-# Streams of a sampler's key for what is drawn before it starts.
-_MEAN, _START = 201, 202
+# Streams of a sampler's key for what is drawn before it starts, beyond the numbers of its steps.
+_MEAN, _START = np.uint32(2**31 + 1), np.uint32(2**31 + 2)
 
 
 def users(option: str, evaluation: ml_collections.ConfigDict) -> list[str]:

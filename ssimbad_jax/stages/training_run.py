@@ -32,7 +32,7 @@ GRID_PICTURES = 8
 SECONDS_A_DAY = 86400
 
 # Independent streams of the run's key; refinement has its own further up.
-_TRAIN, _VALIDATION, _SAMPLE = 1, 2, 3
+_TRAIN, _VALIDATION, _SAMPLE, _SAMPLER = 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,9 +237,9 @@ def _picture_drawer(
     job: Job, held_out: dict[str, jax.Array], folder: pathlib.Path
 ) -> Callable[[state_lib.TrainState], None]:
     """Returns a function that colours held-out sketches from fixed noise and saves the grid."""
-    key = jax.random.fold_in(job.key, _SAMPLE)
+    key = jax.random.fold_in(job.key, _SAMPLER)
     sample = jax.jit(job.sample)
-    examples = jax.jit(job.draw)(key, held_out)
+    examples = jax.jit(job.draw)(jax.random.fold_in(job.key, _SAMPLE), held_out)
     shown = jax.tree.map(
         lambda x: sharding.fetch(x)[:GRID_PICTURES],
         {name: getattr(examples, name) for name in ("image", "condition", "noise")},
