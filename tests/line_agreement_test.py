@@ -77,6 +77,20 @@ def test_each_picture_of_a_batch_counts_alone(drawing):
         np.testing.assert_allclose(measure(images, sketches), jnp.stack(alone), rtol=1e-5)
 
 
+def test_the_blur_is_of_full_precision_whatever_the_default(drawing):
+    def distance(image):
+        return line_agreement.line_distance(image, drawing[1]).sum()
+
+    with jax.default_matmul_precision("bfloat16"):
+        program = str(jax.make_jaxpr(jax.value_and_grad(distance))(drawing[0]))
+    convolutions = program.split("conv_general_dilated[")[1:]
+    assert len(convolutions) >= 6  # along two axes: image, sketch, gradient
+    assert all(
+        text.split("precision=")[1].startswith("(Precision.HIGHEST, Precision.HIGHEST)")
+        for text in convolutions
+    )
+
+
 def test_shapes_that_do_not_fit_are_refused(drawing):
     image, sketch = drawing
     for shown, drawn in ((image, image), (image[0], sketch), (image, sketch[:, :12])):

@@ -69,7 +69,10 @@ def _grey(image: jax.Array) -> jax.Array:
 def _fine(x: jax.Array) -> jax.Array:
     margin = KERNEL // 2
     padded = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin)), mode="reflect")
-    blurred = dm_pix.gaussian_blur(padded[..., None], SIGMA, KERNEL, padding="VALID")
+    # Fine structure is a small difference: products in bfloat16 or TF32, the default of
+    # accelerators, would drown it.
+    with jax.default_matmul_precision("highest"):
+        blurred = dm_pix.gaussian_blur(padded[..., None], SIGMA, KERNEL, padding="VALID")
     fine = x - jnp.asarray(blurred)[..., 0]
     return fine - jnp.mean(fine, axis=(1, 2), keepdims=True)
 
