@@ -82,6 +82,30 @@ def test_logs_validates_samples_and_saves_on_time(tmp_path):
     assert any(name.startswith("loss_sigma_") for name in last)
 
 
+def test_samples_are_counted_on_after_a_change_of_batch_size(tmp_path):
+    log = metric_log.MetricLog(tmp_path)
+    checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints")
+    state = toy_problem.new_state()
+    loop.train(
+        jax.jit(toy_problem.make_step()),
+        state.replace(step=state.step + 10),
+        map(toy_problem.batch_at, itertools.count()),
+        jax.random.key(0),
+        samples=10 * 2 * SETTINGS.batch_size,
+        settings=SETTINGS,
+        run_config={},
+        hooks=loop.Hooks(lambda step: 0.1, lambda state: 0.5, lambda state: None, lambda _: None),
+        checkpoints=checkpoints,
+        log=log,
+    )
+    log.close()
+    rows = metric_log.read(tmp_path / "metrics.jsonl")
+    logged = {row["step"]: row["samples"] for row in rows if "samples" in row}
+    restored = checkpoints.restore(12, state)
+    checkpoints.close()
+    assert logged == {12: restored.samples} == {12: 22 * SETTINGS.batch_size}
+
+
 def test_interrupted_equals_uninterrupted(tmp_path):
     whole = Run(tmp_path / "whole")
 

@@ -97,7 +97,12 @@ def train(
         Interrupted: a signal asked to stop. The state after the step under way is saved.
     """
     start, name = int(state.step), settings.name
-    reader = _MetricReader(log, hooks.learning_rate, settings)
+
+    def samples_after(step: int) -> int:
+        # The steps before `start` may have had another batch size.
+        return samples + (step - start) * settings.batch_size
+
+    reader = _MetricReader(log, hooks.learning_rate, samples_after, settings)
     estimate = _Estimate(settings.total_steps, hooks.announce)
 
     def save(state: state_lib.TrainState, validate: bool = True) -> None:
@@ -106,7 +111,7 @@ def train(
             log.write(int(state.step), {"validation_loss": validation_loss})
         checkpoints.save(
             state,
-            samples=samples + (int(state.step) - start) * settings.batch_size,
+            samples=samples_after(int(state.step)),
             run_config=run_config,
             validation_loss=validation_loss,
         )
@@ -157,10 +162,12 @@ class _MetricReader:
         self,
         log: metric_log.MetricLog,
         learning_rate: Callable[[int], float],
+        samples_after: Callable[[int], int],
         settings: LoopSettings,
     ):
         self.note = ""
-        self._log, self._learning_rate, self._settings = log, learning_rate, settings
+        self._log, self._settings = log, settings
+        self._learning_rate, self._samples_after = learning_rate, samples_after
         self._pending: collections.deque[tuple[int, state_lib.Metrics]] = collections.deque()
         self._window: list[dict[str, np.ndarray]] = []
         self._window_begin = time.monotonic()
@@ -195,7 +202,7 @@ class _MetricReader:
         row["images_per_second"] = (
             steps * self._settings.batch_size / max(now - self._window_begin, 1e-9)
         )
-        row["samples"] = step * self._settings.batch_size
+        row["samples"] = self._samples_after(step)
         lower = 0.0
         for index, upper in enumerate(state_lib.SIGMA_RANGES):
             if "sigma_range_count" in mean and mean["sigma_range_count"][index] > 0:

@@ -58,7 +58,8 @@ class Averaging:
         half_life: pictures after which a parameter's weight has halved.
         max_share: the half-life is never more than this share of the pictures seen so far, so
             that the average of a short run has forgotten its random start.
-        batch_size: pictures a step.
+        batch_size: pictures a step. Those seen so far are counted as if every step had had so
+            many, also where a run goes on with another batch size than it began with.
     """
 
     half_life: float
