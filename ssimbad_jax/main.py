@@ -51,7 +51,7 @@ def _on_disk(
 ) -> contextlib.AbstractContextManager[pathlib.Path]:
     if bucket.is_address(place):
         return mirror.on_disk(place, components.prepared_dir(config) / "workdirs")
-    return contextlib.nullcontext(pathlib.Path(place))
+    return contextlib.nullcontext(pathlib.Path(place).expanduser())
 
 
 if __name__ == "__main__":

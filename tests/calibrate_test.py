@@ -127,6 +127,30 @@ def test_other_settings_are_measured_anew(change, reason, workdir, images, capsy
     assert "kept" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ({"scale": "table"}, {"scale": "best"}, "scale was 'table' and is 'best' now"),
+        ({"scale": "table"}, {"scale": "table", "num_draws": 1}, "num_draws was 2 and is 1 now"),
+        ({"scale": "rational"}, {"scale": "best"}, "scale was 'rational' and is 'best' now"),
+    ],
+)
+def test_the_scale_of_a_trained_network_is_not_replaced(before, after, reason, images, tmp_path):
+    calibrate.calibrate(make_config(**before), tmp_path, images, "stripes")
+    written = (tmp_path / calibrate.RESULT).read_bytes()
+    with pytest.raises(ValueError, match=f"was trained with, and now {reason}. Use the old value"):
+        calibrate.calibrate(make_config(**after), tmp_path, images, "stripes", is_trained_with=True)
+    assert (tmp_path / calibrate.RESULT).read_bytes() == written
+    calibrate.calibrate(make_config(**before), tmp_path, images, "stripes", is_trained_with=True)
+
+
+def test_with_c_of_the_config_only_the_pictures_are_drawn_anew(images, tmp_path, capsys):
+    for draws in (2, 1):
+        config = make_config(num_draws=draws)
+        calibrate.calibrate(config, tmp_path, images, "stripes", is_trained_with=True)
+    assert "num_draws was 2 and is 1 now" in capsys.readouterr().out
+
+
 def test_other_data_is_measured_anew(workdir, images, capsys):
     calibrate.calibrate(make_config(), workdir, images, "dots")
     assert "data was 'stripes' and is 'dots' now" in capsys.readouterr().out

@@ -323,6 +323,15 @@ def test_churn_of_the_run_is_not_for_another_sampler(finished_run, tmp_path):
     assert colorize._config(tmp_path, colorize_jobs.Settings(sampler="unipc")).eval.churn == 0.0
 
 
+def test_another_sampler_needs_nothing_of_the_runs_own(finished_run, tmp_path):
+    config = json.loads((finished_run.workdir / components.CONFIG).read_text())
+    config["eval"] |= {"sampler": "ddim", "clip_denoised": True, "eta": 0.5}
+    (tmp_path / components.CONFIG).write_text(json.dumps(config))
+    for sampler, expected in (("", (True, 0.5)), ("euler", (False, 0.0))):
+        evaluation = colorize._config(tmp_path, colorize_jobs.Settings(sampler=sampler)).eval
+        assert (evaluation.clip_denoised, evaluation.eta) == expected
+
+
 def test_scales_that_the_network_is_not_trained_for_are_refused(finished_run, inputs):
     refusal = "eval.guidance.reference is 2.0, but train.drop_reference is 0.0"
     with pytest.raises(validation.ConfigError, match=refusal):

@@ -114,7 +114,7 @@ def quick_compilation():
 @pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
     """A tiny run, not refined (`tests.tiny_run.TinyRun`); copy it to change it."""
-    from ssimbad_jax.stages import run
+    from ssimbad_jax.stages import components, run
     from tests import tiny_run
 
     config = tiny_run.make_config(prepared_dir)
@@ -124,6 +124,7 @@ def finished_run(prepared_dir, tmp_path_factory):
             with _quick_compilation():
                 run.run(config, made, run.default_stages(config))
         shutil.copytree(made, workdir)
+    components.save_config(config, workdir)  # each worker has data of its own
     return tiny_run.TinyRun(config, workdir)
 
 

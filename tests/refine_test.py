@@ -70,6 +70,14 @@ def test_refined_weights_are_scored_with_the_solver_they_were_refined_with(refin
     assert methods["euler-3"] == 3
 
 
+def test_the_solver_is_that_of_the_checkpoint_whatever_the_config_says(refined_run, config, capsys):
+    config.refine.update(sampler="unipc", sampler_steps=5, grid_steps=0)
+    sampling = weights.deployed(config, refined_run.workdir, "refine").eval
+    assert (sampling.sampler, sampling.sampler_steps, sampling.grid_steps) == ("euler", 3, 6)
+    assert "by euler-3 of a 6-step grid; --config" in capsys.readouterr().out
+    assert config.refine.sampler == "unipc"
+
+
 def test_pretrained_weights_can_still_be_chosen(refined_run, config):
     config.eval.weights, config.eval.folder = "pretrain", "eval_pretrained"
     evaluate.evaluate(config, refined_run.workdir)
@@ -119,7 +127,9 @@ def test_another_config_does_not_continue(refined_run, config):
 def test_another_pretraining_does_not_continue(refined_run, config, tmp_path):
     shutil.copytree(refined_run.workdir, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "pretrain" / str(tiny_run.STEPS))
-    with pytest.raises(ValueError, match=r"pretrained_step was 24 and is 16"):
+    with pytest.raises(
+        ValueError, match=r"refines step 24 of .* at step 16 by now\. Move \S+/refine away"
+    ):
         refine.refine(config, tmp_path / "run")
 
 

@@ -1,6 +1,7 @@
 """All stages of a run: what they write, and what is refused before any of them."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -73,6 +74,34 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises((validation.ConfigError, FileNotFoundError), match=message):
         run.run(config, tmp_path / "run", stages)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stages", [["evaluate"], ["report"], ["evaluate", "report"]])
+def test_a_mistyped_workdir_is_refused_and_not_made(prepared_dir, tmp_path, stages):
+    config = tiny_run.make_config(prepared_dir)
+    with pytest.raises(FileNotFoundError, match=r"--workdir=\S*/nothing does not exist; name"):
+        run.run(config, tmp_path / "nothing", stages)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(prepared_dir, tmp_path):
+    config = tiny_run.make_config(prepared_dir)
+    with pytest.raises(FileNotFoundError, match=r"holds no checkpoint; train first"):
+        run.run(config, tmp_path, ["evaluate"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="is no run"):
+        run.run(config, tmp_path, ["report"])
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_another_config_leaves_a_trained_run_its_calibration(finished_run, tmp_path):
+    shutil.copytree(finished_run.workdir, tmp_path / "run")
+    before = (tmp_path / "run" / "calibration.json").read_bytes()
+    config = finished_run.config.copy_and_resolve_references()
+    config.calibrate.scale = "table"
+    with pytest.raises(ValueError, match="scale was 'rational' and is 'table' now"):
+        run.run(config, tmp_path / "run", ["calibrate", "train"])
+    assert (tmp_path / "run" / "calibration.json").read_bytes() == before
 
 
 def test_a_workdir_among_the_pictures_is_refused_before_anything_is_written(prepared_dir, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import scores as scores_lib
+from ssimbad_jax.stages import weights
 from ssimbad_jax.stages.tabulating import calls, figures, page, plan, results, rows, tables
 from tests import written_run
 
@@ -195,15 +196,15 @@ def test_bad_settings_are_refused_before_anything_runs(changed, message):
 def test_a_refinement_shares_the_files_of_what_it_starts_from(finished_run, tmp_path):
     workdir = tmp_path / "refined"
     calls.start_from(workdir, finished_run.workdir)
-    before = calls.newest_step(finished_run.workdir, "pretrain")
-    assert before is not None and calls.newest_step(workdir, "pretrain") == before
+    before = weights.newest_step(finished_run.workdir, "pretrain")
+    assert before is not None and weights.newest_step(workdir, "pretrain") == before
     ours, theirs = (
         sorted(path for path in (folder / "checkpoints").rglob("*") if path.is_file())
         for folder in (workdir, finished_run.workdir)
     )
     assert ours and all(a.samefile(b) for a, b in zip(ours, theirs, strict=True))
     calls.start_from(workdir, finished_run.workdir)  # leaves it as it is
-    assert calls.newest_step(workdir, "refine") is None
+    assert weights.newest_step(workdir, "refine") is None
     assert (workdir / "calibration.json").exists()
 
 

@@ -7,7 +7,7 @@ from ssimbad_jax.stages import training_checks
 
 
 def test_the_papers_trainings_can_work():
-    assert list(training_checks.problems(edm_ssimbad.get_config(), 8, 1)) == []
+    assert list(training_checks.problems(edm_ssimbad.get_config(), 8, 1, True)) == []
 
 
 @pytest.mark.parametrize("section", training_checks.SECTIONS)
@@ -23,5 +23,5 @@ def test_the_papers_trainings_can_work():
 def test_both_trainings_are_held_to_the_same(section, fields, problem):
     config = edm_ssimbad.get_config()
     config[section].update(fields)
-    (found,) = training_checks.problems(config, 1, 1)
+    (found,) = training_checks.problems(config, 1, 1, True)
     assert found.startswith(problem.format(section))

@@ -206,6 +206,10 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             {"diffusion.num_levels": 1, "diffusion.schedule": "ddpm"},
             "diffusion.num_levels is 1; set it to 2 or more",
         ),
+        *(
+            ({"eval.folder": folder}, f"eval.folder is {folder!r}, where scoring would replace")
+            for folder in ("", ".", "..", "a/../../b", "/elsewhere", "checkpoints", "samples/x")
+        ),
         ({"data.colour_jitter": -0.1}, "data.colour_jitter is -0.1; set it to 0 or more"),
     ],
     ids=str,
@@ -253,6 +257,7 @@ def test_devices_divide_among_hosts():
     with pytest.raises(validation.ConfigError, match=r"refine\.batch_size is 2, not div"):
         validation.check(_config(), 8, 2)
     validation.check(_config(**{"refine.batch_size": 8}), 8, 2)
+    validation.check(_config(), 8, 2, refines=False)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which weights of a run are used, and how they sample."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -36,14 +38,26 @@ def test_missing_weights_name_the_stage_that_makes_them(which, stages, config, m
         weights.load(config, tmp_path, mesh)
 
 
-def test_only_refined_weights_bring_their_solver(config, capsys):
+def test_a_run_of_refined_weights_alone_says_what_it_is_for(finished_run, config, mesh, tmp_path):
+    shutil.copytree(
+        finished_run.workdir / weights.FOLDERS["pretrain"], tmp_path / weights.FOLDERS["refine"]
+    )
+    with pytest.raises(FileNotFoundError, match=r"has refined weights only.*--weights=pretrain"):
+        weights.load(config, tmp_path, mesh, "pretrain")
+    assert weights.load(config, tmp_path, mesh).kind == "refine"
+
+
+def test_only_refined_weights_bring_their_solver(finished_run, config, capsys, tmp_path):
+    # Imported weights may not say how they were refined: then the config does.
+    folder = tmp_path / weights.FOLDERS["refine"]
+    shutil.copytree(finished_run.workdir / weights.FOLDERS["pretrain"], folder)
     config.eval.update(sampler="heun", sampler_steps=7, churn=3.0)
-    assert weights.deployed(config, "pretrain") is config
+    assert weights.deployed(config, tmp_path, "pretrain") is config
     assert capsys.readouterr().out == ""
-    refined = weights.deployed(config, "refine")
+    refined = weights.deployed(config, tmp_path, "refine")
     assert (refined.eval.sampler, refined.eval.sampler_steps) == ("euler", 3)
     assert (refined.eval.grid_steps, refined.eval.churn) == (6, 0.0)
     assert "euler-3 of a 6-step grid" in capsys.readouterr().out
     assert config.eval.sampler == "heun"
     config.eval.refined_solver = False
-    assert weights.deployed(config, "refine") is config
+    assert weights.deployed(config, tmp_path, "refine") is config

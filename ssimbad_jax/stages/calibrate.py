@@ -33,7 +33,11 @@ _NOISE = 200
 
 
 def calibrate(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, images: np.ndarray, fingerprint: str
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    images: np.ndarray,
+    fingerprint: str,
+    is_trained_with: bool = False,
 ) -> sigma_scale.SigmaScale:
     """Measures SSIM under noise and writes the chosen sigma scale, unless that was done before.
 
@@ -43,15 +47,25 @@ def calibrate(
         images: uint8 [N, H, W, 3] training pictures at the model's size, of which the first
             `calibrate.num_images` are measured.
         fingerprint: identifies the data set; a calibration of other data is not reused.
+        is_trained_with: whether a network of the workdir was trained with the earlier scale, which
+            another one may not replace then.
 
     Returns:
         The chosen scale.
 
     Raises:
-        ValueError: the pictures or the config cannot be used.
+        ValueError: the pictures or the config cannot be used, or the scale would change under a
+            trained network; nothing was written.
     """
     images = images[: config.calibrate.num_images]
     request = _request(config, images, fingerprint)
+    change = _change_of_scale(workdir, request) if is_trained_with else ""
+    if sharding.on_any_host(bool(change)):
+        raise ValueError(
+            f"{workdir / RESULT} has the sigma scale that this run was trained with, and now "
+            f"{change}. Use the old value, or another --workdir for a new run; "
+            "--config.train.accept_changes=True measures anew and goes on"
+        )
     reason = _on_first_host(_reason_to_measure(workdir, request))
     if not reason:
         record = _read(workdir / RESULT)
@@ -119,14 +133,30 @@ def _reason_to_measure(workdir: pathlib.Path, request: dict[str, Any]) -> str:
         record = _read(workdir / RESULT)
     except ValueError as error:
         return str(error)
-    before = record["request"]
-    for name in request | before:
-        if before.get(name) != request.get(name):
-            return f"{name} was {before.get(name)!r} and is {request.get(name)!r} now"
+    if difference := _difference(record["request"], request):
+        return difference
     for name in (SSIM_PICTURE, NOISE_PICTURE):
         if not (workdir / name).is_file():
             return f"{name} is missing"
     return ""
+
+
+def _difference(before: dict[str, Any], request: dict[str, Any]) -> str:
+    for name in request | before:
+        if before.get(name) != request.get(name):
+            return f"{name} was {before.get(name)!r} and is {request.get(name)!r} now"
+    return ""
+
+
+def _change_of_scale(workdir: pathlib.Path, request: dict[str, Any]) -> str:
+    """Returns why the scale would be another one than the earlier, or nothing."""
+    try:
+        before = _read(workdir / RESULT)["request"]
+    except (FileNotFoundError, ValueError):
+        return ""  # what is lost is measured again, with the same outcome
+    if before.get("scale") == request["scale"] == "rational":
+        return ""  # c is of the config, and compared with it
+    return _difference(before, request)
 
 
 def _on_first_host(reason: str) -> str:

@@ -32,6 +32,9 @@ from ssimbad_jax.stages import (
 )
 from ssimbad_jax.training import progress, sharding
 
+# Flags of the command by which refined weights sample as others do.
+_OTHERWISE = "--sampler, --steps and --grid_steps choose another way"
+
 ColourBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -123,13 +126,14 @@ def _save_contact_sheets(
 def _config(workdir: pathlib.Path, settings: colorize_jobs.Settings) -> ml_collections.ConfigDict:
     """Returns the run's config with the settings in its `eval`."""
     config = run.load_config(workdir)
-    config = weights.deployed(config, weights.kind(config, workdir))
+    which = weights.kind(config, workdir)
+    config = weights.deployed(config, workdir, which, otherwise=_OTHERWISE)
     evaluation = config.eval
     evaluation.checkpoint = settings.checkpoint
     evaluation.sampler = settings.sampler or evaluation.sampler
-    for option in ("churn", "eta"):
+    for option, off in solvers.OFF.items():
         if evaluation.sampler not in solvers.users(option, evaluation):
-            evaluation[option] = 0.0
+            evaluation[option] = off
     if settings.steps is not None:
         evaluation.sampler_steps = settings.steps
         if settings.steps > evaluation.grid_steps:

@@ -14,6 +14,7 @@ from ssimbad_jax.stages import components
 Record = dict[str, Any]
 
 DATA = "data_fingerprint"
+PRETRAINED_STEP = "pretrained_step"  # of the pretraining; in checkpoints of a refinement
 IMPORTED = "imported"  # what imported weights come from; in checkpoints that no run here trained
 
 # What the numbers of any training follow from, beside its own section and what its checkpoints
@@ -84,6 +85,13 @@ def check(saved: Record, current: Record, path: pathlib.Path, section: str = "tr
     if IMPORTED in saved:
         check_network(saved, current, path)
         return
+    started, starts = (kept.get(PRETRAINED_STEP) for kept in (saved, current))
+    if None not in (started, starts) and started != starts:
+        raise ValueError(
+            f"{path} refines step {started} of the pretraining, which is at step {starts} by now. "
+            f"Move {path.parent} away to refine that; --config.{section}.accept_changes=True goes "
+            "on with the earlier refinement"
+        )
     before, now = _relevant(saved), _relevant(current)
     decide = (*_DECIDE, section)
     _compare(

@@ -51,7 +51,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     test_pairs = open_pairs(config)
     inception_variables = open_inception_weights(config)
     used = weights.load(config, workdir, mesh)
-    config = weights.deployed(config, used.kind)
+    config = weights.deployed(config, workdir, used.kind, used.step)
     methods = colouring.methods(config, workdir)
     scorer = scores.Scorer(
         config.eval.metrics,

@@ -20,12 +20,11 @@ import numpy as np
 from ssimbad_jax.diffusion import denoiser, inversion, losses, schedule, trajectory_gradient
 from ssimbad_jax.metrics import ms_ssim
 from ssimbad_jax.models import perceptual
-from ssimbad_jax.stages import components, solvers, train, training_run, weights
+from ssimbad_jax.stages import components, continuation, solvers, train, training_run, weights
 from ssimbad_jax.training import progress, sharding
 from ssimbad_jax.training import state as state_lib
 
 FOLDER = pathlib.Path("refine")
-PRETRAINED_STEP = "pretrained_step"
 
 # What `refine.losses` can be made of; each is built when it is used, as LPIPS reads its weights.
 DISTANCES: dict[str, Callable[[], losses.ImageDistance]] = {
@@ -122,7 +121,7 @@ def make_job(
         init_params=lambda: pretrained.params,
         sample=solvers.sample(solvers.of_refinement(config), noise_schedule),
         key=jax.random.fold_in(jax.random.key(config.seed), _REFINE),
-        facts={PRETRAINED_STEP: pretrained.step},
+        facts={continuation.PRETRAINED_STEP: pretrained.step},
     )
 
 

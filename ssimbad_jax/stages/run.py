@@ -19,6 +19,7 @@ from ssimbad_jax.stages import (
     run_record,
     train,
     validation,
+    weights,
     workdir_lock,
 )
 from ssimbad_jax.training import progress, sharding
@@ -42,7 +43,12 @@ Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
 
 def _calibrate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     pictures, fingerprint = components.calibration_pictures(config)
-    calibrate.calibrate(config, workdir, pictures, fingerprint)
+    is_trained_with = (
+        config.diffusion.schedule == "ssimbad"
+        and not config.train.accept_changes
+        and weights.newest_step(workdir, "pretrain") is not None
+    )
+    calibrate.calibrate(config, workdir, pictures, fingerprint, is_trained_with)
 
 
 STAGES: dict[str, Stage] = {
@@ -52,6 +58,10 @@ STAGES: dict[str, Stage] = {
     "evaluate": evaluate.evaluate,
     "report": report.report,
 }
+
+
+# The stages that change a run; the others look at it.
+_MAKING = {"calibrate", "train", "refine"}
 
 
 def default_stages(config: ml_collections.ConfigDict) -> list[str]:
@@ -80,8 +90,8 @@ def run(
 
     Raises:
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
-        FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file, or there is no
-            pretraining to refine; nothing was run.
+        FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file, there is no
+            pretraining to refine, no checkpoint to evaluate or no run to report; nothing was run.
         ValueError: one of them cannot be used, or the pretraining to refine belongs to another
             network; nothing was run.
         LockedError: another run works in the workdir; nothing was run.
@@ -94,15 +104,19 @@ def run(
         raise validation.ConfigError(
             f"--stages names {unknown[0]!r}; choose from {','.join(STAGES)}"
         )
-    validation.check(config, jax.device_count(), jax.process_count())
+    refines = "refine" in stages
+    validation.check(config, jax.device_count(), jax.process_count(), refines)
     validation.check_workdir(config, workdir)
     folders = (workdir, components.prepared_dir(config))
     if "evaluate" in stages:
         evaluate.check_files(config)  # a bad file is refused now, not after the training
-    if "refine" in stages and "train" not in stages:
+    if refines and "train" not in stages:
         refine.starting_point(config, workdir, sharding.data_mesh())
+    if not _MAKING & set(stages):
+        _check_made(config, workdir, stages)
     with failures.explained("start", config, folders), _locked(config, workdir, stages):
-        if jax.process_index() == 0 and not (workdir / components.CONFIG).exists():
+        is_kept = (workdir / components.CONFIG).exists() or set(stages) == {"report"}
+        if jax.process_index() == 0 and not is_kept:
             components.save_config(config, workdir)
         _say_what_data(config)
         for name, stage in STAGES.items():
@@ -112,6 +126,20 @@ def run(
                     run_record.timed(workdir, name, config_name),
                 ):
                     stage(config, workdir)
+
+
+def _check_made(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, stages: Sequence[str]
+) -> None:
+    """Refuses a mistyped workdir before anything is written there.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no checkpoint in it to evaluate.
+    """
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"--workdir={workdir} does not exist; name the folder of a run")
+    if "evaluate" in stages:
+        weights.check_exist(config, workdir)
 
 
 def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -126,7 +154,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     """
     path = workdir / components.CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; name the --workdir of a finished run")
+        raise FileNotFoundError(f"{path} does not exist; name the folder of a finished run")
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         config = ml_collections.ConfigDict(_with_newer_fields(kept))
@@ -168,7 +196,7 @@ def _locked(
     Whoever only scores does not touch the run, and may do so while it is trained.
     """
     with contextlib.ExitStack() as locks:
-        if {"calibrate", "train", "refine"} & set(stages):
+        if _MAKING & set(stages):
             locks.enter_context(workdir_lock.hold(workdir))
         if "evaluate" in stages:
             locks.enter_context(workdir_lock.hold(workdir / config.eval.folder))

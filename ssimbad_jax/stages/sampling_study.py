@@ -98,7 +98,7 @@ def study(
 def load_weights(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: jax.sharding.Mesh
 ) -> list[weights.Weights]:
-    """Returns the networks to compare: before refinement, and after it where there was one.
+    """Returns the networks to compare: before refinement and after it, or the one that is there.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -106,7 +106,8 @@ def load_weights(
     """
     config.eval.weights = "auto"
     kinds = dict.fromkeys(("pretrain", weights.kind(config, workdir)))
-    return [weights.load(config, workdir, mesh, kind) for kind in kinds]
+    found = [kind for kind in kinds if weights.newest_step(workdir, kind) is not None]
+    return [weights.load(config, workdir, mesh, kind) for kind in found or kinds]
 
 
 def _fill(

@@ -50,8 +50,11 @@ SOLVERS = {
     "unipc": Solver(multistep.unipc, lambda steps: steps),
 }
 
+# Fields of `config.refine` that say how refined weights sample.
+OF_REFINEMENT = ("sampler", "sampler_steps", "grid_steps")
+
 # Options that not every solver uses, and what leaves them out.
-_OFF = {"churn": "0", "eta": "0", "clip_denoised": "False"}
+OFF = {"churn": 0, "eta": 0, "clip_denoised": False}
 
 # Steps that the noise levels of a schedule suffice for, where they are counted.
 _MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
@@ -85,7 +88,7 @@ def describe(settings: ml_collections.ConfigDict) -> str:
 def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     """Returns a config whose `eval` samples with the solver of `refine`, and nothing else."""
     changed = config.copy_and_resolve_references()
-    for name in ("sampler", "sampler_steps", "grid_steps"):
+    for name in OF_REFINEMENT:
         changed.eval[name] = config.refine[name]
     changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
     changed.eval.guidance.update(sketch=1.0, reference=1.0, structure=0.0)
@@ -131,12 +134,12 @@ def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
         )
     if not evaluation.eta <= 1:
         yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
-    for option in _OFF:
+    for option, off in OFF.items():
         using = users(option, evaluation)
         if evaluation[option] and evaluation.sampler not in using:
             yield (
                 f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
-                f"use; set it to {_OFF[option]}, or eval.sampler to "
+                f"use; set it to {off}, or eval.sampler to "
                 f"{' or '.join(map(repr, using))}"
             )
 

@@ -11,7 +11,7 @@ SECTIONS = ("train", "refine")
 
 
 def problems(
-    config: ml_collections.ConfigDict, num_devices: int, num_processes: int
+    config: ml_collections.ConfigDict, num_devices: int, num_processes: int, refines: bool
 ) -> Iterator[str]:
     """Yields what is wrong with how the fields fit together, a line each.
 
@@ -19,25 +19,23 @@ def problems(
         config: see `configs/edm_ssimbad.py`.
         num_devices: devices of all hosts.
         num_processes: hosts.
+        refines: whether refinement is among the stages.
     """
-    yield from _batches(config, num_devices, num_processes)
+    yield from _batches("train", config.train, num_devices)
+    # Refinement has small batches, and makes do with the devices of one host that divide them.
+    if refines or num_processes == 1:
+        yield from _batches("refine", config.refine, num_devices if num_processes > 1 else 1)
     yield from _lengths(config)
     yield from _refinement(config)
 
 
-def _batches(
-    config: ml_collections.ConfigDict, num_devices: int, num_processes: int
-) -> Iterator[str]:
-    for section in SECTIONS:
-        size, accumulate = config[section].batch_size, config[section].accumulate
-        # Refinement has small batches, and makes do with the devices of one host that divide them.
-        devices = num_devices if section == "train" or num_processes > 1 else 1
-        if size > 0 and accumulate > 0 and size % (accumulate * devices):
-            yield (
-                f"{section}.batch_size is {size}, not divisible by {devices} device(s) times "
-                f"{section}.accumulate = {accumulate}; set it to a multiple of "
-                f"{accumulate * devices}"
-            )
+def _batches(name: str, section: ml_collections.ConfigDict, devices: int) -> Iterator[str]:
+    size, accumulate = section.batch_size, section.accumulate
+    if size > 0 and accumulate > 0 and size % (accumulate * devices):
+        yield (
+            f"{name}.batch_size is {size}, not divisible by {devices} device(s) times "
+            f"{name}.accumulate = {accumulate}; set it to a multiple of {accumulate * devices}"
+        )
 
 
 def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:

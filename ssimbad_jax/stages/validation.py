@@ -118,17 +118,27 @@ POSITIVE = (
 )
 
 
+# Folders of a workdir that belong to its training.
+_OWN = ("checkpoints", "samples", "refine")
+
+
 class ConfigError(ValueError):
     """The config asks for something that cannot be done; the message says how to mend it."""
 
 
-def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: int = 1) -> None:
+def check(
+    config: ml_collections.ConfigDict,
+    num_devices: int,
+    num_processes: int = 1,
+    refines: bool = True,
+) -> None:
     """Checks every field and how they fit together.
 
     Args:
         config: see `configs/edm_ssimbad.py`.
         num_devices: devices of all hosts.
         num_processes: hosts.
+        refines: whether refinement is among the stages.
 
     Raises:
         ConfigError: with one line for each problem: field, value and remedy.
@@ -139,7 +149,7 @@ def check(config: ml_collections.ConfigDict, num_devices: int, num_processes: in
         *_model(config),
         *_noise_levels(config),
         *scft_loss.problems(config),
-        *training_checks.problems(config, num_devices, num_processes),
+        *training_checks.problems(config, num_devices, num_processes, refines),
         *_evaluation(config, num_devices, num_processes),
     ]
     if problems:
@@ -276,6 +286,12 @@ def _evaluation(
         yield (
             f"data.image_size is {config.data.image_size}, above data.condition_size = "
             f"{config.data.condition_size}, the size pictures are kept at; raise condition_size"
+        )
+    parts = pathlib.PurePath(config.eval.folder).parts
+    if not parts or pathlib.PurePath(*parts).is_absolute() or {".."} & {*parts} or parts[0] in _OWN:
+        yield (
+            f"eval.folder is {config.eval.folder!r}, where scoring would replace what is not its "
+            "own; name a folder of its own inside of the workdir, such as 'eval_euler'"
         )
     metrics = tuple(config.eval.metrics)
     for name in metrics:

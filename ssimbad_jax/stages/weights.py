@@ -34,12 +34,22 @@ def kind(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     """Returns which weights `eval.weights` means; "auto" prefers refined ones."""
     if config.eval.weights != "auto":
         return config.eval.weights
-    folder = workdir / FOLDERS["refine"]
+    return "pretrain" if newest_step(workdir, "refine") is None else "refine"
+
+
+def newest_step(workdir: pathlib.Path, which: str) -> int | None:
+    """Returns the step of the newest checkpoint, None where there is none.
+
+    Args:
+        workdir: of the run.
+        which: "pretrain" or "refine".
+    """
+    folder = workdir / FOLDERS[which]
     if not folder.is_dir():
-        return "pretrain"
+        return None
     checkpoints = checkpoint.Checkpoints(folder, read_only=True)
     try:
-        return "refine" if checkpoints.latest_step() is not None else "pretrain"
+        return checkpoints.latest_step()
     finally:
         checkpoints.close()
 
@@ -67,19 +77,15 @@ def load(
     """
     which = which or kind(config, workdir)
     folder = workdir / FOLDERS[which]
-    missing = FileNotFoundError(
-        f"{folder} holds no checkpoint; train first: "
-        f"--stages={'calibrate,train' if which == 'pretrain' else 'refine'}"
-    )
     if not folder.is_dir():
-        raise missing
+        raise _missing(workdir, which)
     checkpoints = checkpoint.Checkpoints(folder, read_only=True)
     try:
         like = components.abstract_params(config, sharding.replicated(mesh))
         best = (chosen or config.eval.checkpoint) == "best"
         restored = recovery.restore_ema_params(checkpoints, like, best)
         if restored is None:
-            raise missing
+            raise _missing(workdir, which)
         step, params = restored
         continuation.check_network(
             checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
@@ -89,20 +95,69 @@ def load(
         checkpoints.close()
 
 
-def deployed(config: ml_collections.ConfigDict, which: str) -> ml_collections.ConfigDict:
+def check_exist(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuses a workdir without a checkpoint of what `eval.weights` means.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    which = kind(config, workdir)
+    if newest_step(workdir, which) is None:
+        raise _missing(workdir, which)
+
+
+def _missing(workdir: pathlib.Path, which: str) -> FileNotFoundError:
+    folder = workdir / FOLDERS[which]
+    if which == "pretrain" and newest_step(workdir, "refine") is not None:
+        return FileNotFoundError(
+            f"{folder} holds no checkpoint: this run has refined weights only, which were "
+            "imported so; they can be evaluated, coloured with and exported. To refine, or to "
+            "train on, start from pretrained ones: torch_import --weights=pretrain"
+        )
+    stages = "calibrate,train" if which == "pretrain" else "refine"
+    return FileNotFoundError(f"{folder} holds no checkpoint; train first: --stages={stages}")
+
+
+def deployed(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    which: str,
+    step: int | None = None,
+    otherwise: str = "--config.eval.refined_solver=False samples as the rest of config.eval says",
+) -> ml_collections.ConfigDict:
     """Returns the config whose `eval` samples as the weights were refined, if they were.
 
-    Refined weights belong to one solver, grid and number of steps. With `eval.refined_solver` set
-    to False they are sampled like any others.
+    Refined weights belong to one solver, grid and number of steps: those that their checkpoint
+    keeps, whatever `refine` says by now. With `eval.refined_solver` set to False they are sampled
+    like any others.
 
     Args:
         config: see `configs/edm_ssimbad.py`.
+        workdir: of the run.
         which: "pretrain" or "refine".
+        step: of the checkpoint; by default the newest.
+        otherwise: how to sample in another way, for the line that is said.
+
+    Raises:
+        DamagedError: the checkpoint is damaged.
     """
     if which != "refine" or not config.eval.refined_solver:
         return config
+    config = config.copy_and_resolve_references()
+    config.refine.update(_refined_solver(workdir, step))
     progress.say(
         f"Refined weights are sampled as they were refined, by {solvers.describe(config.refine)}; "
-        "--config.eval.refined_solver=False samples as the rest of config.eval says"
+        f"{otherwise}"
     )
     return solvers.of_refinement(config)
+
+
+def _refined_solver(workdir: pathlib.Path, step: int | None) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of its solver; imported ones may keep nothing."""
+    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS["refine"], read_only=True)
+    try:
+        step = checkpoints.latest_step() if step is None else step
+        kept = checkpoints.run_config(step).get("refine", {}) if step is not None else {}
+    finally:
+        checkpoints.close()
+    return {name: kept[name] for name in solvers.OF_REFINEMENT if name in kept}

@@ -15,7 +15,7 @@ from typing import Any
 from ssimbad_jax.stages import calibrate, report, weights
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.tabulating import plan
-from ssimbad_jax.training import checkpoint, interruption
+from ssimbad_jax.training import interruption
 
 DONE, LOG = "calls.json", "calls.log"
 TAKEN = "taken.json"  # in the folder of a run whose numbers came from another machine
@@ -41,12 +41,23 @@ def is_done(workdir: pathlib.Path, call: plan.Call) -> bool:
     if is_taken(workdir):
         return True
     if not call.is_scoring:
-        return newest_step(workdir, "refine" if call.name == "refine" else "pretrain") is not None
+        which = "refine" if call.name == "refine" else "pretrain"
+        return weights.newest_step(workdir, which) is not None
     scores = _read(workdir / call.name / run_files.SCORES)
     if scores.get("weights") not in weights.FOLDERS:
         return False
-    newest = newest_step(workdir, scores["weights"])
+    newest = weights.newest_step(workdir, scores["weights"])
     return newest is not None and scores.get("checkpoint_step") == newest
+
+
+def difference(workdir: pathlib.Path, call: plan.Call) -> str:
+    """Returns in words how a call differs from the one of its name that has ended well."""
+    before = done(workdir).get(call.name)
+    if before is None:
+        return "is not among what was made"
+    old = [flag for flag in before if flag not in call.identity]
+    new = [flag for flag in call.identity if flag not in before]
+    return f"was made with {' '.join(old) or 'less'} instead of {' '.join(new) or 'less'}"
 
 
 def done(workdir: pathlib.Path) -> dict[str, Any]:
@@ -57,23 +68,6 @@ def done(workdir: pathlib.Path) -> dict[str, Any]:
 def is_taken(workdir: pathlib.Path) -> bool:
     """Tells whether a run's numbers came from another machine, without its weights."""
     return (workdir / TAKEN).exists()
-
-
-def newest_step(workdir: pathlib.Path, kind: str) -> int | None:
-    """Returns the step of the newest checkpoint, None where there is none.
-
-    Args:
-        workdir: of the run.
-        kind: "pretrain" or "refine".
-    """
-    folder = workdir / weights.FOLDERS[kind]
-    if not folder.is_dir():
-        return None
-    checkpoints = checkpoint.Checkpoints(folder, read_only=True)
-    try:
-        return checkpoints.latest_step()
-    finally:
-        checkpoints.close()
 
 
 def start_from(workdir: pathlib.Path, pretrained: pathlib.Path) -> None:
@@ -87,7 +81,7 @@ def start_from(workdir: pathlib.Path, pretrained: pathlib.Path) -> None:
         OSError: it cannot be written.
     """
     folder = weights.FOLDERS["pretrain"]
-    if newest_step(workdir, "pretrain") == newest_step(pretrained, "pretrain"):
+    if weights.newest_step(workdir, "pretrain") == weights.newest_step(pretrained, "pretrain"):
         return
     unfinished = workdir / "checkpoints" / "pretrain.part"
     for old in (unfinished, workdir / folder):
