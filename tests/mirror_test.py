@@ -153,6 +153,53 @@ def test_two_runs_do_not_write_to_one_bucket(memory, tmp_path):
         pass
 
 
+def test_what_was_never_copied_is_moved_aside(memory, tmp_path, capsys):
+    with mirror.on_disk(ADDRESS, tmp_path / "one") as workdir:
+        _write(workdir, {"log": "1"})
+    with mirror.on_disk(ADDRESS, tmp_path / "other") as elsewhere:
+        _write(elsewhere, {"log": "2"})
+    _write(workdir, {"log": "1, and more"})
+    with mirror.on_disk(ADDRESS, tmp_path / "one") as workdir:
+        assert (workdir / "log").read_text() == "2"
+    (aside,) = workdir.parent.glob("not_copied_*")
+    assert (aside / "log").read_text() == "1, and more"
+    assert f"not copied is in {aside}" in capsys.readouterr().out
+    with mirror.on_disk(ADDRESS, tmp_path / "other") as elsewhere:
+        pass
+    with mirror.on_disk(ADDRESS, tmp_path / "one") as workdir:
+        _write(workdir, {"log": "3"})
+    with mirror.on_disk(ADDRESS, tmp_path / "other") as elsewhere:
+        assert (elsewhere / "log").read_text() == "3"
+    assert not list(elsewhere.parent.glob("not_copied_*"))
+
+
+def test_a_copy_whose_answer_is_lost_is_known_as_ones_own(memory, tmp_path, monkeypatch):
+    pipe = memory.pipe_file
+
+    def lose_the_answer(self, path, value, **options):
+        pipe(path, value, **options)
+        raise RuntimeError("connection reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "pipe_file", lose_the_answer)
+        with (
+            pytest.raises(bucket.BucketError, match="connection reset"),
+            mirror.on_disk(ADDRESS, tmp_path) as workdir,
+        ):
+            _write(workdir, {"log": "1"})
+    with mirror.on_disk(ADDRESS, tmp_path) as workdir:
+        _write(workdir, {"log": "1, 2"})
+    assert _in_bucket(memory)["log"] == b"1, 2"
+
+
+def test_a_workdir_that_was_removed_is_fetched_again(memory, tmp_path):
+    with mirror.on_disk(ADDRESS, tmp_path) as workdir:
+        _write(workdir, {"log": "1"})
+    shutil.rmtree(workdir)
+    with mirror.on_disk(ADDRESS, tmp_path) as workdir:
+        assert (workdir / "log").read_text() == "1"
+
+
 def test_what_cannot_work_is_refused(memory, tmp_path, monkeypatch):
     with pytest.raises(bucket.BucketError, match="nosuch://a/b cannot be used"):
         mirror.on_disk("nosuch://a/b", tmp_path).__enter__()

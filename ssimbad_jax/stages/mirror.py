@@ -20,12 +20,12 @@ import filelock
 import jax
 
 from ssimbad_jax.data import bucket
-from ssimbad_jax.stages import workdir_lock
+from ssimbad_jax.stages import run_record, workdir_lock
 from ssimbad_jax.training import progress
 
 MANIFEST = "mirror.json"
 SECONDS_BETWEEN_COPIES = 60.0
-_OF_THIS_MACHINE = (workdir_lock.LOCK_FILE, workdir_lock.HOLDER_FILE)
+_OF_THIS_MACHINE = (workdir_lock.LOCK_FILE, workdir_lock.HOLDER_FILE, run_record.LOCK_FILE)
 _UNFINISHED = "orbax-checkpoint-tmp"
 
 Files = dict[str, list[int]]  # size and time of change, by path
@@ -80,25 +80,42 @@ class _Mirror:
         self.workdir = folder / "workdir"
         self._address = address
         self._files, self._root = bucket.opened(address)
-        self._version_file = folder / "version"  # of the bucket's files that the disk goes on from
-        self._version = self._read_version()
-        self._copied: Files = {}
+        self._record = folder / "copied.json"
+        # Of the bucket's files that the disk goes on from: one, or two after a copy of which it is
+        # not known whether it has arrived.
+        self._versions, self._copied = self._read_record()
 
     def pull(self) -> None:
         """Brings the bucket's run here, unless it is here already."""
         manifest = self._manifest()
-        if manifest["version"] == self._version:
+        version = manifest["version"]
+        if version in self._versions and (self.workdir.is_dir() or not version):
             self.workdir.mkdir(exist_ok=True)
-            self._copied = manifest["files"]
+            arrived = version != self._versions[0]
+            self._remember([version], manifest["files"] if arrived else self._copied)
             return
-        shutil.rmtree(self.workdir, ignore_errors=True)
-        self.workdir.mkdir()
         paths = list(manifest["files"])
         progress.say(f"Fetching {len(paths)} files of {self._address}")
+        fetched = self.workdir.with_name("fetched")
+        shutil.rmtree(fetched, ignore_errors=True)
+        fetched.mkdir()
         with bucket.explained(self._address):
-            bucket.download(self._files, self._root, paths, self.workdir)
-        self._copied = self._on_disk()
-        self._set_version(manifest["version"])
+            bucket.download(self._files, self._root, paths, fetched)
+        self._clear_the_way()
+        fetched.rename(self.workdir)
+        self._remember([version], self._on_disk())
+
+    def _clear_the_way(self) -> None:
+        """Removes what the disk has, but for what was never copied: that is moved aside."""
+        if all(self._copied.get(path) == stamp for path, stamp in self._on_disk().items()):
+            shutil.rmtree(self.workdir, ignore_errors=True)
+            return
+        aside = self.workdir.with_name(f"not_copied_{uuid.uuid4().hex[:8]}")
+        self.workdir.rename(aside)
+        progress.say(
+            f"warning: another run has written to {self._address}; what this machine had made and "
+            f"not copied is in {aside}"
+        )
 
     @contextlib.contextmanager
     def pushing(self) -> Iterator[None]:
@@ -118,22 +135,22 @@ class _Mirror:
         on_disk = self._on_disk()
         if on_disk == self._copied:
             return
-        if self._manifest()["version"] != self._version:
+        if self._manifest()["version"] not in self._versions:
             raise bucket.BucketError(
                 f"another run has written to {self._address}; what this one made is only in "
-                f"{self.workdir}: copy it elsewhere before the same command, which goes on from "
-                "the bucket's"
+                f"{self.workdir}; the same command goes on from the bucket's, and moves it aside"
             )
         with bucket.explained(self._address):
             on_disk = self._upload(on_disk)
             version = uuid.uuid4().hex
             manifest = json.dumps({"version": version, "files": on_disk})
+            removed = self._copied.keys() - on_disk.keys()
+            self._remember([*self._versions, version], self._copied)
             self._files.pipe_file(f"{self._root}/{MANIFEST}", manifest.encode())
-            self._set_version(version)
-            for path in self._copied.keys() - on_disk.keys():
+            self._remember([version], on_disk)
+            for path in removed:
                 with contextlib.suppress(FileNotFoundError):
                     self._files.rm_file(f"{self._root}/{path}")
-        self._copied = on_disk
 
     def _push_until(self, stop: threading.Event) -> None:
         while not stop.wait(SECONDS_BETWEEN_COPIES):
@@ -181,12 +198,17 @@ class _Mirror:
                     raise ValueError(f"{MANIFEST} names {file!r}, which would leave the workdir")
             return {"version": str(manifest["version"]), "files": manifest["files"]}
 
-    def _read_version(self) -> str:
+    def _read_record(self) -> tuple[list[str], Files]:
         try:
-            return self._version_file.read_text(encoding="utf-8")
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+            return record["versions"], record["files"]
         except FileNotFoundError:
-            return ""
+            return [""], {}
+        except (ValueError, KeyError, TypeError):
+            return [], {}  # what lies here is moved aside
 
-    def _set_version(self, version: str) -> None:
-        self._version = version
-        self._version_file.write_text(version, encoding="utf-8")
+    def _remember(self, versions: list[str], copied: Files) -> None:
+        self._versions, self._copied = versions, copied
+        unfinished = self._record.with_suffix(".part")
+        unfinished.write_text(json.dumps({"versions": versions, "files": copied}), encoding="utf-8")
+        os.replace(unfinished, self._record)
