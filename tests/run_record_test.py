@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from concurrent import futures
 
 import jax
 import pytest
@@ -29,7 +30,7 @@ def test_a_stage_leaves_its_time_and_what_ran_it(tmp_path):
     assert record["versions"]["ssimbad_jax"] == ssimbad_jax.__version__
     assert record["devices"]["count"] == jax.device_count()
     assert stage["devices"] == record["devices"]
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert {path.name for path in tmp_path.iterdir()} - {run_record.LOCK_FILE} == {"run.json"}
 
 
 def test_an_interrupted_stage_adds_up(tmp_path):
@@ -55,6 +56,21 @@ def test_stages_that_run_at_once_do_not_lose_each_other(tmp_path):
         pass
     stages = _stages(tmp_path)
     assert stages["train"]["finished"] and stages["evaluate"]["finished"]
+
+
+def test_many_stages_that_write_at_once_spoil_no_record(tmp_path, capsys):
+    def start(name):
+        for _ in range(30):
+            with run_record.timed(tmp_path, name, seconds_between_writes=0.001):
+                time.sleep(0.002)
+
+    names = ["train", "evaluate", "report"]
+    with futures.ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(start, names))
+    assert {name: stage["starts"] for name, stage in _stages(tmp_path).items()} == {
+        name: 30 for name in names
+    }
+    assert capsys.readouterr().out == ""
 
 
 def test_the_time_is_written_while_a_stage_runs(tmp_path):
@@ -91,7 +107,8 @@ def test_times_that_cannot_be_written_stop_no_stage(tmp_path, capsys):
 
 
 def test_a_workdir_that_cannot_be_written_is_noticed_at_the_start(tmp_path):
-    with pytest.raises(OSError), run_record.timed(tmp_path / "nowhere", "train"):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), run_record.timed(tmp_path / "file", "train"):
         pytest.fail("the stage began")
 
 

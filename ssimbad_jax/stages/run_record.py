@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+import filelock
 import jax
 
 import ssimbad_jax
 from ssimbad_jax.training import progress
 
 RESULT = "run.json"
+LOCK_FILE = ".run_lock"
 SECONDS_BETWEEN_WRITES = 10.0  # a kill loses no more of the time than this
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -55,17 +57,18 @@ def timed(
 
     def write(finished: str | None) -> None:
         # Read again each time: another process may score the run while this one trains it.
-        record = _read_or_new(path) | what_runs
-        record["config"] = config_name or record.get("config", "")
-        record["stages"][stage] = {
-            "seconds": round(before["seconds"] + time.monotonic() - begin, 2),
-            "starts": before["starts"] + 1,
-            "finished": finished,
-            "devices": what_runs["devices"],
-        }
-        unfinished = path.with_name(f"{RESULT}.{stage}.part")
-        unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
-        os.replace(unfinished, path)
+        with filelock.FileLock(workdir / LOCK_FILE):
+            record = _read_or_new(path) | what_runs
+            record["config"] = config_name or record.get("config", "")
+            record["stages"][stage] = {
+                "seconds": round(before["seconds"] + time.monotonic() - begin, 2),
+                "starts": before["starts"] + 1,
+                "finished": finished,
+                "devices": what_runs["devices"],
+            }
+            unfinished = path.with_name(f"{RESULT}.part")
+            unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
+            os.replace(unfinished, path)
 
     def write_now_and_then() -> None:
         while not done.wait(seconds_between_writes):
