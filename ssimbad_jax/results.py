@@ -32,7 +32,7 @@ _ROWS = flags.DEFINE_list(
 )
 _SEEDS = flags.DEFINE_integer("seeds", 0, "Runs of each row; by default 2 or 1, as the row says.")
 _CHANGES = flags.DEFINE_multi_string(
-    "set", [], "A field of the configs of all rows, such as train.steps=20; may be repeated."
+    "set", [], "A field of the configs of all rows, such as train.steps=200; may be repeated."
 )
 _TAKE = flags.DEFINE_list("take", [], "results.json of other machines, whose numbers are used.")
 remote.refuse_in_flags("out", "data", "pairs")
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> None:
             seeds=_SEEDS.value,
             changes=_CHANGES.value,
         )
+        taken = [pathlib.Path(path).expanduser() for path in _TAKE.value]
+        failed: list[str] = []
         if _TABLE_ONLY.value:
-            tabulate.write(out)
-            failed = []
+            tabulate.write_what_is_there(out, taken)
         else:
-            taken = [pathlib.Path(path).expanduser() for path in _TAKE.value]
             failed = tabulate.make(settings, out, command_of(sys.argv[1:]), taken)
     progress.say(f"results: {out / tabulate.MARKDOWN} and {out / tabulate.PAGE}")
     if failed:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
 
 def command_of(arguments: Sequence[str]) -> str:
     """Returns a command as text, without the folders in which things lie on this machine."""
-    given = [re.sub("(^|=)[^=]*/", r"\1", argument) for argument in arguments]
+    given = [re.sub("(^|=)[^=]*/", r"\1", argument.rstrip("/")) for argument in arguments]
     return shlex.join(["python", "-m", "ssimbad_jax.results", *given])
 
 

@@ -49,7 +49,7 @@ def test_bad_flags_are_refused_with_one_line(tmp_path):
 
 def test_the_command_is_told_without_folders():
     folder = "some/where"
-    given = [f"--data=/{folder}/faces", f"--set=data.prepared_dir=~/{folder}", "--seeds=1"]
+    given = [f"--data=/{folder}/faces/", f"--set=data.prepared_dir=~/{folder}", "--seeds=1"]
     assert results.command_of(given) == (
         "python -m ssimbad_jax.results --data=faces --set=data.prepared_dir=where --seeds=1"
     )

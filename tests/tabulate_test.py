@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ssimbad_jax.stages import tabulate
+from ssimbad_jax.stages import tabulate, workdir_lock
 from ssimbad_jax.stages.tabulating import calls, plan
 from ssimbad_jax.training import interruption
 from tests import tiny_run
@@ -74,10 +74,41 @@ def test_other_flags_of_the_same_run_call_main_again(main, tmp_path):
         ({"changes": ("train.steps=2000",)}, both),
         ({"data": str(folders[0])}, both),
         ({"data": str(folders[1])}, []),  # moved
+        ({"data": f"{folders[1]}/"}, []),  # as shells complete it
         ({"data": str(folders[1]), "pairs": str(pairs)}, both),
     ):
         _make(out, plan.Settings(**{"rows": ("regression",), "seeds": 1} | changed))
         assert main() == expected
+
+
+def test_numbers_of_another_machine_are_merged_without_a_run(main, tmp_path):
+    out, merged = tmp_path / "out", tmp_path / "merged"
+    _make(out)
+    main()
+    tabulate.write_what_is_there(merged, [out / tabulate.NUMBERS])
+    assert main() == []
+    assert "| regression |" in (merged / tabulate.MARKDOWN).read_text()
+
+
+def test_numbers_that_are_not_taken_are_told_with_the_reason(main, tmp_path, capsys):
+    out, there = tmp_path / "out", tmp_path / "there"
+    settings = plan.Settings(rows=("regression",), seeds=1)
+    _make(there, settings)
+    main()
+    other = plan.Settings(rows=("regression",), seeds=1, changes=("train.steps=2000",))
+    tabulate.make(other, out, COMMAND, [there / tabulate.NUMBERS])
+    assert main() == ["regression_seed0 calibrate,train", "regression_seed0 eval_own"]
+    assert (
+        "regression_seed0: made again, and not taken, since train was made with less instead of "
+        "--config.train.steps=2000\n"
+    ) in capsys.readouterr().out
+
+
+def test_two_calls_do_not_work_in_one_folder(main, tmp_path):
+    with workdir_lock.hold(tmp_path / "out"):
+        with pytest.raises(workdir_lock.LockedError, match=r"choose another --out$"):
+            _make(tmp_path / "out")
+    assert main() == []
 
 
 def test_a_row_that_fails_is_told_and_the_others_are_made(main, tmp_path, monkeypatch, capsys):

@@ -11,11 +11,13 @@ import shutil
 import time
 from collections.abc import Sequence
 
+from ssimbad_jax.stages import workdir_lock
 from ssimbad_jax.stages.tabulating import archive, calls, page, plan, results
 from ssimbad_jax.training import progress
 
 COMMANDS = "commands.txt"
 MARKDOWN, PAGE, NUMBERS = page.MARKDOWN, page.PAGE, archive.FILE
+_ELSEWHERE = "another --out"
 
 
 def make(
@@ -38,17 +40,53 @@ def make(
     Raises:
         ValueError: the settings cannot work; nothing was run.
         FileNotFoundError: a folder or file that they name does not exist; nothing was run.
+        LockedError: another call works in `out`.
         OSError: the results cannot be written.
         Interrupted: a signal asked to stop; the same call continues.
     """
     plan.check(settings)
-    for path in taken:
-        _note_commands(out, archive.take(path, out))
-    _note_commands(out, [command])
-    runs = plan.runs(settings)
-    _drop_numbers_that_do_not_do(settings, out, runs)
-    if taken:
+    with workdir_lock.hold(out, _ELSEWHERE):
+        _take(out, taken)
+        _note_commands(out, [command])
+        runs = plan.runs(settings)
+        _drop_numbers_that_do_not_do(settings, out, runs)
+        if taken:
+            write(out)
+        return _make_runs(settings, out, runs)
+
+
+def write_what_is_there(out: pathlib.Path, taken: Sequence[pathlib.Path] = ()) -> None:
+    """Writes the table without making a run.
+
+    Args:
+        out: folder of the results; made if it does not exist.
+        taken: results.json of other machines, whose runs are added.
+
+    Raises:
+        FileNotFoundError: one of them does not exist.
+        LockedError: another call works in `out`.
+        OSError: the results cannot be written.
+    """
+    with workdir_lock.hold(out, _ELSEWHERE):
+        _take(out, taken)
         write(out)
+
+
+def write(out: pathlib.Path) -> None:
+    """Writes table, figures and page of the runs that are there.
+
+    Args:
+        out: folder of the results.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    page.write(out, results.read(out), _commands(out))
+    archive.write(out, _commands(out))
+
+
+def _make_runs(settings: plan.Settings, out: pathlib.Path, runs: Sequence[plan.Run]) -> list[str]:
+    """Makes what is missing, and returns the names of the runs that failed or did not start."""
     failed: list[str] = []
     for number, run in enumerate(runs, start=1):
         label = f"[{number}/{len(runs)}] {run.name}"
@@ -67,17 +105,9 @@ def make(
     return failed
 
 
-def write(out: pathlib.Path) -> None:
-    """Writes table, figures and page of the runs that are there.
-
-    Args:
-        out: folder of the results.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    page.write(out, results.read(out), _commands(out))
-    archive.write(out, _commands(out))
+def _take(out: pathlib.Path, taken: Sequence[pathlib.Path]) -> None:
+    for path in taken:
+        _note_commands(out, archive.take(path, out))
 
 
 def _commands(out: pathlib.Path) -> list[str]:
@@ -100,11 +130,19 @@ def _drop_numbers_that_do_not_do(
     That is so with other settings than asked for, and where a refinement needs the weights.
     """
     for run in runs:
-        if not _missing(settings, out, run):
+        missing = _missing(settings, out, run)
+        if not missing:
             continue
         for needed in (run, run.start):
-            if needed is not None and calls.is_taken(plan.workdir(out, needed)):
-                shutil.rmtree(plan.workdir(out, needed))
+            if needed is None or not calls.is_taken(workdir := plan.workdir(out, needed)):
+                continue
+            reason = (
+                f"{missing[0].name} {calls.difference(workdir, missing[0])}"
+                if needed == run
+                else f"{run.name} needs its weights"
+            )
+            progress.say(f"{needed.name}: made again, and not taken, since {reason}")
+            shutil.rmtree(workdir)
 
 
 def _missing(settings: plan.Settings, out: pathlib.Path, run: plan.Run) -> list[plan.Call]:

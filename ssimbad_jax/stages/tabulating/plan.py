@@ -26,7 +26,7 @@ class Settings:
         pairs: .npz of evaluation pairs; empty: made of the test split.
         rows: names out of `rows.ROWS`; what they start from is made, too.
         seeds: runs of each row; 0: as many as the row says.
-        changes: what differs from the configs in all rows, such as "train.steps=20".
+        changes: what differs from the configs in all rows, such as "train.steps=200".
     """
 
     scale: str = "s32"
@@ -145,7 +145,7 @@ def check(settings: Settings) -> None:
         raise FileNotFoundError(f"--pairs is {settings.pairs!r}, which is no file; check the path")
     for change in settings.changes:
         if "=" not in change:
-            raise ValueError(f"--set is {change!r}; name a field and its value: train.steps=20")
+            raise ValueError(f"--set is {change!r}; name a field and its value: train.steps=200")
     for run in runs(settings):
         for call in calls(settings, run):
             try:
@@ -188,7 +188,7 @@ def _call(settings: Settings, run: Run, name: str, stages: str, scoring: rows_li
         **scoring,
         "seed": run.seed,
     }
-    where = {"data.dir": settings.data, "eval.pairs": settings.pairs}
+    where = {"data.dir": settings.data.rstrip("/"), "eval.pairs": settings.pairs}
     if stages == "evaluate":
         where["eval.folder"] = name
     return Call(
