@@ -44,11 +44,36 @@ def test_without_flags_and_variables_jax_has_to_find_all():
         (("nowhere", 2, 0), r"--coordinator is 'nowhere'; give host and port"),
         (("a:1", 0, 0), r"--processes is 0; set it to 1 or more"),
         (("a:1", 2, 2), r"--process_id is 2; number the --processes=2 from 0"),
-        (("a:1", 2, -1), r"--process_id is -1"),
+        (("a:1", 2, -1), r"--process_id is -1; number the --processes=2 from 0"),
+        ((None, None, -1), r"--process_id is -1; number the processes from 0"),
     ],
 )
 def test_places_that_cannot_be_are_refused(place, message):
     with pytest.raises(hosts.ClusterError, match=message):
+        hosts.Place.of_environment(*place)
+
+
+@pytest.mark.parametrize(
+    ("variables", "place", "message"),
+    [
+        (("nowhere", "2", "0"), (None, None, None), r"JAX_COORDINATOR_ADDRESS is 'nowhere'; give"),
+        (("a:1", "0", "0"), ("", None, None), r"JAX_NUM_PROCESSES is 0; set"),
+        (
+            ("a:1", "2", "2"),
+            (None, None, None),
+            r"JAX_PROCESS_ID is 2; number the JAX_NUM_PROCESSES=2 from 0",
+        ),
+        (
+            ("a:1", "2", "3"),
+            (None, 3, None),
+            r"JAX_PROCESS_ID is 3; number the --processes=3 from 0",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_after_what_gave_it(variables, place, message, monkeypatch):
+    for name, value in zip(_VARIABLES, variables, strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(hosts.ClusterError, match=f"^{message}"):
         hosts.Place.of_environment(*place)
 
 

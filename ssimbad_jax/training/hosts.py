@@ -23,6 +23,12 @@ _SIGNS_OF_A_LOST_PROCESS = (
     "coordination service",
     "Connection reset by peer",
 )
+# What launchers set for JAX, by the fields of `Place`.
+_VARIABLES = {
+    "coordinator": "JAX_COORDINATOR_ADDRESS",
+    "processes": "JAX_NUM_PROCESSES",
+    "process_id": "JAX_PROCESS_ID",
+}
 _MORE_PATIENCE = 60  # of jax, which would end the process with a stack trace
 
 
@@ -56,23 +62,31 @@ class Place:
             ClusterError: a variable is no number, or the three do not fit together.
         """
         place = cls(
-            coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS"),
-            _number("JAX_NUM_PROCESSES") if processes is None else processes,
-            _number("JAX_PROCESS_ID") if process_id is None else process_id,
+            coordinator or os.environ.get(_VARIABLES["coordinator"]),
+            _number(_VARIABLES["processes"]) if processes is None else processes,
+            _number(_VARIABLES["process_id"]) if process_id is None else process_id,
         )
-        place._check()
+        is_flag = {
+            "coordinator": bool(coordinator),
+            "processes": processes is not None,
+            "process_id": process_id is not None,
+        }
+        place._check({n: f"--{n}" if is_flag[n] else _VARIABLES[n] for n in is_flag})
         return place
 
-    def _check(self) -> None:
+    def _check(self, sources: dict[str, str]) -> None:
+        """Refuses what cannot be; `sources` are the flags or variables that gave the fields."""
         if self.coordinator and not self.coordinator.rpartition(":")[2].isdigit():
             raise ClusterError(
-                f"--coordinator is {self.coordinator!r}; give host and port, such as 10.0.0.1:1234"
+                f"{sources['coordinator']} is {self.coordinator!r}; give host and port, such as "
+                "10.0.0.1:1234"
             )
         if self.processes is not None and self.processes < 1:
-            raise ClusterError(f"--processes is {self.processes}; set it to 1 or more")
+            raise ClusterError(f"{sources['processes']} is {self.processes}; set it to 1 or more")
         if self.process_id is not None and not 0 <= self.process_id < (self.processes or 1 << 30):
+            number = f"{sources['processes']}={self.processes}" if self.processes else "processes"
             raise ClusterError(
-                f"--process_id is {self.process_id}; number the --processes={self.processes} from 0"
+                f"{sources['process_id']} is {self.process_id}; number the {number} from 0"
             )
 
 
