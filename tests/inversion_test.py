@@ -43,6 +43,22 @@ def test_estimates_are_clipped_where_asked(clip_denoised):
     np.testing.assert_allclose(encoded, x / 4.0, rtol=1e-6)
 
 
+def test_the_noise_of_the_start_is_that_of_ddpms_time_index_one():
+    """As in AnimeDiffusion's code: index 0 is where the walk back ends, and no part of encoding."""
+    grid, levels = schedule.ddpm().sigma_grid(10), schedule.ddpm().sigma_grid(999)[::-1]
+    image, noise = np.full((1, 2, 2, 3), 0.5, np.float32), np.ones((1, 2, 2, 3), np.float32)
+    started = []
+
+    def walk(step, carry, steps):
+        started.append((np.asarray(carry), float(steps.sigma[0]), len(steps.sigma)))
+        return carry
+
+    inversion.encode(lambda noisy, sigma: noisy, image, noise, grid, walk=walk)
+    ((start, sigma, steps),) = started
+    np.testing.assert_allclose(start, image + levels[1] * noise, rtol=1e-6)
+    assert (sigma, steps) == (pytest.approx(levels[1]), 9)
+
+
 def test_one_step_is_noise_alone():
     image, noise = np.full((1, 2, 2, 3), 0.5, np.float32), np.ones((1, 2, 2, 3), np.float32)
     encoded = inversion.encode(lambda noisy, sigma: noisy, image, noise, np.array([4.0, 0.0]))

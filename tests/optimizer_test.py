@@ -26,6 +26,7 @@ def test_learning_rate_warms_up_and_falls_to_the_end():
     assert values[10] == pytest.approx(2e-4)
     assert values[55] == pytest.approx((2e-4 + 1e-8) / 2, rel=1e-3)
     assert values[100] == pytest.approx(1e-8, rel=1e-3)
+    assert values[99] > 2e-8  # the last step is the hundredth, from 0
     assert np.all(np.diff(values[:11]) > 0)
     assert np.all(np.diff(values[10:]) < 0)
 

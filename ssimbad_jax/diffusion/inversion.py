@@ -20,7 +20,9 @@ def encode(
     clip_denoised: bool = False,
     walk: samplers.Walk = samplers.walk,
 ) -> jax.Array:
-    """Walks a sigma grid upwards, from an image with the noise of its last positive level.
+    """Walks a sigma grid upwards, from an image with the noise of its last level but one.
+
+    The last is 0, or DDPM's smallest: AnimeDiffusion's encoding starts from time index 1, too.
 
     Args:
         denoise: D, called with `[B, H, W, C]` and sigma `[B]`.

@@ -1,8 +1,8 @@
 """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003).
 
 Contrast and structure are compared at every scale and luminance at the last, where a scale is half
-the size of the one before it (means of 2x2 pixels). At five scales it equals piq's
-`multi_scale_ssim`.
+the size of the one before it (means of 2x2 pixels). Of squares at five scales it equals piq's
+`multi_scale_ssim`, which repeats a row and a column where only one side is odd.
 """
 
 import jax

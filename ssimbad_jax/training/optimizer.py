@@ -11,7 +11,7 @@ class OptimizerSettings:
 
     Attributes:
         learning_rate: peak, reached at the end of the warm-up.
-        final_learning_rate: at the last step.
+        final_learning_rate: where the cosine ends, which would be one step after the last.
         warmup_steps: steps of linear warm-up from 0.
         total_steps: steps of the whole training, warm-up included.
         weight_decay: AdamW's decoupled weight decay, on all parameters.
