@@ -16,8 +16,6 @@ import jax.numpy as jnp
 
 # LPIPS was calibrated on patches of this size; of smaller pictures AlexNet would leave nothing.
 SMALLEST_SIDE = 64
-# Channels of `vgg16_features`.
-NUM_VGG16_FEATURES = 256
 
 # What is subtracted and divided by, for images in [-1, 1] (the ScalingLayer of LPIPS).
 _SHIFT = (-0.030, -0.088, -0.188)
