@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Trains on a SLURM cluster: one process per GPU, which find each other through SLURM.
 #
-#   sbatch --nodes=2 launch/slurm.sh --config.data.dir=PICTURES --workdir=FOLDER
+#   sbatch --nodes=2 launch/slurm.sh --config.data.dir=PICTURES --workdir=FOLDER \
+#     --config.refine.batch_size=16
 #   launch/slurm.sh --dry-run ...    prints the command of a job and runs nothing
 #
 # Call it from the repository root. Arguments are passed on to ssimbad_jax.main;
-# PICTURES and FOLDER must be seen by every node. CONFIG chooses another
-# configuration: CONFIG=configs/benchmark_s32.py sbatch launch/slurm.sh ...
+# PICTURES and FOLDER must be seen by every node. Batches must be multiples of the
+# number of GPUs: the paper's refinement has 2 pictures, here 16 for 16. CONFIG
+# chooses another configuration:
+#   CONFIG=configs/benchmark_s32.py sbatch launch/slurm.sh ...
 #
 # The job is queued again when its time is up, when it is preempted and when a
 # node fails, and continues from its last checkpoint. It ends for good when it

@@ -2,7 +2,8 @@
 # Trains on a Cloud TPU slice: the same command on every worker, which find each other.
 #
 #   export TPU=NAME ZONE=europe-west4-b TYPE=v5litepod-16 REPO=URL
-#   launch/tpu_pod.sh train --config.data.dir=PICTURES --workdir=FOLDER
+#   launch/tpu_pod.sh train --config.data.dir=PICTURES --workdir=FOLDER \
+#     --config.refine.batch_size=16
 #   launch/tpu_pod.sh delete
 #
 # train asks for spot machines, waits for them, installs and runs, and does all
@@ -20,10 +21,11 @@
 # while the slice is up, the run goes on without it: call stop, then train again.
 #
 # PICTURES and FOLDER must be the same folder on every worker, for example a
-# Filestore share or a bucket mounted with gcsfuse. TPU is a name of your choice.
-# CONFIG chooses another configuration, REVISION another commit than that of this
-# clone (it has to be in REPO), RUNTIME another system image, and SPOT=false
-# machines that are not taken away.
+# Filestore share or a bucket mounted with gcsfuse. Batches must be multiples of
+# the number of chips: the paper's refinement has 2 pictures, here 16 for 16. TPU
+# is a name of your choice. CONFIG chooses another configuration, REVISION another
+# commit than that of this clone (it has to be in REPO), RUNTIME another system
+# image, and SPOT=false machines that are not taken away.
 set -euo pipefail
 
 run_it_again=75 # the exit status of a run that a signal stopped in good order

@@ -8,6 +8,8 @@ import re
 import pytest
 import yaml
 
+from configs import edm_ssimbad
+from ssimbad_jax.stages import validation
 from ssimbad_jax.training import interruption
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -82,6 +84,18 @@ def test_the_chips_are_those_of_the_topology():
     chips = _container("tpu")["resources"]["limits"]["google.com/tpu"]
     topology = job["template"]["spec"]["nodeSelector"]["cloud.google.com/gke-tpu-topology"]
     assert math.prod(map(int, topology.split("x"))) == chips * job["parallelism"]
+
+
+@accelerators
+def test_the_batches_divide_among_all_chips(accelerator):
+    container, processes = _container(accelerator), _job(accelerator)["parallelism"]
+    config = edm_ssimbad.get_config()
+    for argument in container["args"]:
+        if field := re.fullmatch(r"--config\.(\w+\.\w+)=(.*)", argument):
+            name, value = field.groups()
+            config.update_from_flattened_dict({name: int(value) if value.isdigit() else value})
+    chips = container["resources"]["limits"][_CHIPS[accelerator]] * processes
+    validation.check(config, chips, processes)
 
 
 @accelerators
