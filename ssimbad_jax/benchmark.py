@@ -32,7 +32,7 @@ from jax.sharding import Mesh
 from configs import benchmark_s32, edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
-from ssimbad_jax.stages import checkpoint_cost, forecast, remote, step_cost, validation
+from ssimbad_jax.stages import checkpoint_cost, failures, forecast, remote, step_cost, validation
 from ssimbad_jax.training import progress, sharding
 
 _PICTURES = flags.DEFINE_string("pictures", None, "Folder of pictures; the first by name are used.")
@@ -284,7 +284,8 @@ def main(argv: Sequence[str]) -> None:
     if benchmark in _NEED_PICTURES and not _PICTURES.value:
         raise app.UsageError("--pictures=DIR is needed: a folder of pictures")
     sharding.use_every_core_as_a_device([])
-    benchmark(pathlib.Path(_PICTURES.value).expanduser() if _PICTURES.value else None)
+    with failures.in_one_line():
+        benchmark(pathlib.Path(_PICTURES.value).expanduser() if _PICTURES.value else None)
 
 
 if __name__ == "__main__":

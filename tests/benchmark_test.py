@@ -56,6 +56,13 @@ def test_unknown_benchmarks_are_refused():
     assert "name one benchmark: calibration" in result.stderr + result.stdout
 
 
+def test_missing_pictures_are_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark.sharding, "use_every_core_as_a_device", lambda _: None)
+    refusal = r"^error: --pictures=\S+ holds 0 pictures"
+    with flagsaver.flagsaver(pictures=str(tmp_path)), pytest.raises(SystemExit, match=refusal):
+        benchmark.main(["benchmark", "calibration"])
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_memory_of_refinement_is_told_for_few_and_many_steps(tmp_path, monkeypatch, capsys):
