@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from ssimbad_jax.training import checkpoint, digest
 from tests import toy_problem
@@ -84,6 +85,24 @@ def test_a_folder_that_holds_a_loss_that_is_not_finite_keeps_the_true_best(check
     save(opened, 4, 0.5)
     assert opened.steps() == [4, 3, 1]
     opened.close()
+
+
+def test_every_host_knows_where_a_checkpoint_was_set_aside(checkpoints, monkeypatch):
+    """This is the second of two hosts; the first moves the folder when they meet for it."""
+    save(checkpoints, 3, 0.5)
+    place = checkpoints.directory.with_name("checkpoints_damaged") / "3"
+
+    def meet(what):
+        if what == "set 3 aside":
+            place.parent.mkdir()
+            checkpoints.path(3).rename(place)
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    monkeypatch.setattr(multihost_utils, "sync_global_devices", meet)
+    assert checkpoints.set_aside(3) == place
+    monkeypatch.undo()
+    assert checkpoints.steps() == []
 
 
 def test_no_checkpoint(checkpoints):

@@ -285,9 +285,11 @@ class Checkpoints:
             Where it is now.
         """
         folder = self.directory.with_name(f"{self.directory.name}_damaged")
+        names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
+        target = next(folder / name for name in names if not (folder / name).exists())
+        # All hosts have found the same place before one of them fills it.
+        sharding.wait_for_all(f"find a place for {step}")
         with sharding.first_host_first(f"set {step} aside"):
-            names = itertools.chain([str(step)], (f"{step}_{n}" for n in itertools.count(2)))
-            target = next(folder / name for name in names if not (folder / name).exists())
             if jax.process_index() == 0:
                 folder.mkdir(exist_ok=True)
                 self.path(step).rename(target)

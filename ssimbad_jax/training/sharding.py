@@ -64,18 +64,28 @@ def largest_of_hosts(number: float) -> float:
     return float(multihost_utils.process_allgather(np.float32(number)).max())
 
 
+def wait_for_all(what: str) -> None:
+    """Returns when all hosts have come here.
+
+    Args:
+        what: names the place in the code, equal on all hosts.
+    """
+    if not is_alone():
+        multihost_utils.sync_global_devices(what)
+
+
 @contextlib.contextmanager
 def first_host_first(what: str) -> Iterator[None]:
     """Lets the first host through alone, the others after it: work on files they share.
 
     Args:
-        what: names the place in the code, equal on all hosts.
+        what: see `wait_for_all`.
     """
-    if jax.process_count() > 1 and jax.process_index() > 0:
-        multihost_utils.sync_global_devices(what)
+    if jax.process_index() > 0:
+        wait_for_all(what)
     yield
-    if jax.process_count() > 1 and jax.process_index() == 0:
-        multihost_utils.sync_global_devices(what)
+    if jax.process_index() == 0:
+        wait_for_all(what)
 
 
 def use_every_core_as_a_device(batch_sizes: list[int]) -> None:
