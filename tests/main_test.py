@@ -1,6 +1,7 @@
 """The program: refusals before anything runs, and a run that is killed and continued."""
 
 import json
+import pathlib
 import signal
 import subprocess
 import time
@@ -31,6 +32,10 @@ REFUSALS = {
     "unknown stage": (
         [_QUICKSTART, "--stages=calibrate,trian"],
         "--stages names 'trian'; choose from calibrate,train,refine,evaluate",
+    ),
+    "workdir in the home folder": (
+        [_QUICKSTART, "--stages=report", "--workdir=~/no/such run"],
+        f"--workdir={pathlib.Path.home()}/no/such run does not exist; name the folder of a run",
     ),
     "missing config": (["--config=configs/nowhere.py"], "configs/nowhere.py"),
     "no config": ([], "--config must have a value"),

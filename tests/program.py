@@ -18,7 +18,10 @@ QUICK = {
 
 
 def start(flags: list[str], workdir: pathlib.Path, **streams: Any) -> subprocess.Popen:
-    """Starts `ssimbad_jax.main` in a process of its own, with the variables `QUICK`."""
+    """Starts `ssimbad_jax.main` in a process of its own, with the variables `QUICK`.
+
+    Flags may name another workdir, which goes before.
+    """
     environment = {**os.environ, **QUICK}
-    command = [sys.executable, "-m", "ssimbad_jax.main", *flags, f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "ssimbad_jax.main", f"--workdir={workdir}", *flags]
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, text=True, **streams)
