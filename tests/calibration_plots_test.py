@@ -2,13 +2,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ssimbad_jax.diffusion import scale_selection, schedule, sigma_scale
+from ssimbad_jax.diffusion import noise_axis, scale_selection, sigma_scale
 from ssimbad_jax.metrics import calibration_plots
 
 AXES = (
-    calibration_plots.ddpm_axis(),
-    calibration_plots.edm_axis(0.002, 80.0),
-    calibration_plots.scale_axis(sigma_scale.rational(0.3), 0.002, 80.0),
+    noise_axis.ddpm_axis(),
+    noise_axis.edm_axis(0.002, 80.0),
+    noise_axis.scale_axis(sigma_scale.rational(0.3), 0.002, 80.0),
 )
 
 
@@ -17,24 +17,6 @@ def curves():
     sigma = np.geomspace(0.002, 80.0, 64)
     c = np.array([[[0.1]], [[0.3]]])
     return scale_selection.SsimCurves(sigma, c / (sigma + c))
-
-
-def test_ddpm_axis_is_anime_diffusions_table(golden):
-    gamma = np.load(golden / "anime_diffusion.npz")["gammas"].astype(np.float64)
-    sigma = AXES[0].sigma(np.linspace(0, 1, len(gamma)))
-    np.testing.assert_allclose(1 / (1 + sigma**2), gamma, rtol=1e-4)
-
-
-def test_other_axes_are_the_schedules_grids():
-    u = np.linspace(1, 0, 50)
-    np.testing.assert_allclose(AXES[1].sigma(u), schedule.edm().sigma_grid(50)[:-1])
-    ssimbad = schedule.ssimbad(sigma_scale.rational(0.3))
-    np.testing.assert_allclose(AXES[2].sigma(u), ssimbad.sigma_grid(50)[:-1])
-
-
-def test_r2_of_an_axis_is_that_of_its_scale(curves):
-    expected = scale_selection.scale_r2(sigma_scale.rational(0.3), curves).mean()
-    assert calibration_plots.axis_r2(AXES[2], curves) == pytest.approx(expected, rel=1e-9)
 
 
 def test_pictures_are_drawn(curves, tmp_path):

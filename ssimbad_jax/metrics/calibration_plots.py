@@ -1,63 +1,23 @@
 """Pictures of a calibration: how SSIM falls along noise axes, and how these axes look."""
 
-import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import figure
 
-from ssimbad_jax.diffusion import scale_selection, sigma_scale
+from ssimbad_jax.diffusion import noise_axis, scale_selection
 
-# AnimeDiffusion's discrete table: beta linear between these over so many steps.
-DDPM_BETAS = (1e-6, 1e-2)
-DDPM_STEPS = 1000
+# The axes that are drawn, for those who draw them.
+ddpm_axis, edm_axis = noise_axis.ddpm_axis, noise_axis.edm_axis
+scale_axis = noise_axis.scale_axis
 
 _COLOURS = ("#b5473c", "#3b6fb6", "#2f8f5b")
 
 
-@dataclasses.dataclass(frozen=True)
-class NoiseAxis:
-    """A way to spread noise levels evenly over [0, 1].
-
-    Attributes:
-        name: what the pictures call it.
-        sigma: normalised u in [0, 1], NumPy array -> sigma, increasing.
-    """
-
-    name: str
-    sigma: Callable[[np.ndarray], np.ndarray]
-
-
-def ddpm_axis() -> NoiseAxis:
-    """Returns the axis of AnimeDiffusion: steps of a DDPM, sigma = sqrt((1 - gamma) / gamma)."""
-    gamma = np.cumprod(1.0 - np.linspace(*DDPM_BETAS, DDPM_STEPS))
-    log_sigma = 0.5 * np.log((1.0 - gamma) / gamma)
-    u_of_step = np.linspace(0.0, 1.0, DDPM_STEPS)
-    return NoiseAxis("DDPM", lambda u: np.exp(np.interp(u, u_of_step, log_sigma)))
-
-
-def edm_axis(sigma_min: float, sigma_max: float, rho: float = 7.0) -> NoiseAxis:
-    """Returns the axis of EDM's sampling grid (Karras et al. 2022, equation 5)."""
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return NoiseAxis("EDM", lambda u: (low + u * (high - low)) ** rho)
-
-
-def scale_axis(scale: sigma_scale.SigmaScale, sigma_min: float, sigma_max: float) -> NoiseAxis:
-    """Returns the axis of SSIMBaD with the given increasing scale."""
-    low, high = scale.forward(sigma_min), scale.forward(sigma_max)
-    return NoiseAxis(f"SSIMBaD, {scale.name}", lambda u: scale.inverse(low + u * (high - low)))
-
-
-def axis_r2(axis: NoiseAxis, curves: scale_selection.SsimCurves) -> float:
-    """Returns the mean R^2 of SSIM against u, by the official protocol."""
-    u = np.linspace(0.0, 1.0, scale_selection.OFFICIAL_POINTS)
-    return float(scale_selection.r_squared(u, curves.at(axis.sigma(u))).mean())
-
-
 def plot_ssim(
     path: pathlib.Path,
-    axes: tuple[NoiseAxis, ...],
+    axes: tuple[noise_axis.NoiseAxis, ...],
     curves: scale_selection.SsimCurves,
     r2_of_scales: Mapping[str, float],
 ) -> None:
@@ -74,9 +34,9 @@ def plot_ssim(
 
     u = np.linspace(0.0, 1.0, 200)
     for axis, colour in zip(axes, _COLOURS, strict=False):
-        values = curves.at(axis.sigma(u)).reshape(-1, len(u))
+        values = curves.at(axis.levels(len(u))).reshape(-1, len(u))
         mean, spread = values.mean(axis=0), values.std(axis=0)
-        label = f"{axis.name}   $R^2$ = {axis_r2(axis, curves):.3f}"
+        label = f"{axis.name}   $R^2$ = {noise_axis.axis_r2(axis, curves):.3f}"
         left.plot(u, mean, color=colour, linewidth=2, label=label)
         left.fill_between(u, mean - spread, mean + spread, color=colour, alpha=0.12, linewidth=0)
         slope, offset = np.polyfit(u, mean, 1)
@@ -104,7 +64,7 @@ def plot_ssim(
 
 def plot_noise_levels(
     path: pathlib.Path,
-    axes: tuple[NoiseAxis, ...],
+    axes: tuple[noise_axis.NoiseAxis, ...],
     image: np.ndarray,
     curve: scale_selection.SsimCurves,
     seed: int,
@@ -137,7 +97,7 @@ def plot_noise_levels(
     )
     evenly = np.linspace(0.0, 1.0, columns)
     for row, axis in zip(cells, axes, strict=True):
-        sigmas = axis.sigma(evenly)
+        sigmas = axis.levels(columns)
         for cell, u, sigma, ssim in zip(row, evenly, sigmas, curve.at(sigmas), strict=True):
             cell.imshow(np.clip(x0 + sigma * noise, -1.0, 1.0) / 2 + 0.5, interpolation="nearest")
             cell.set(xticks=[], yticks=[], frame_on=False)

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssimbad_jax.diffusion import scale_selection
-from ssimbad_jax.metrics import calibration_plots
+from ssimbad_jax.diffusion import noise_axis, scale_selection
 from ssimbad_jax.stages.reporting import charts, run_files
 
 
@@ -67,9 +66,9 @@ def calibration(run: run_files.RunFiles) -> charts.Chart | None:
     u = np.linspace(0.0, 1.0, 200)
     lines = []
     for style, axis in enumerate(run.calibration.axes):
-        values = curves.at(axis.sigma(u))
+        values = curves.at(axis.levels(len(u)))
         slope, offset = np.polyfit(u, values, 1)
-        name = f"{axis.name}, R² {calibration_plots.axis_r2(axis, curves):.3f}"
+        name = f"{axis.name}, R² {noise_axis.axis_r2(axis, curves):.3f}"
         lines.append(charts.Line(name, u, values, style, fit=offset + slope * u))
     title = f"SSIM along the noise axis of {run.name}"
     return charts.line_chart(title, lines, "u, normalised", y_range=(-0.12, 1.05))

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ssimbad_jax.metrics import calibration_plots
+from ssimbad_jax.diffusion import noise_axis
 from ssimbad_jax.stages import calibrate, run_record
 from ssimbad_jax.training import metric_log
 
@@ -23,7 +23,7 @@ class Calibration(NamedTuple):
     """
 
     record: dict[str, Any]
-    axes: tuple[calibration_plots.NoiseAxis, ...]
+    axes: tuple[noise_axis.NoiseAxis, ...]
 
 
 class Scores(NamedTuple):
@@ -164,9 +164,9 @@ def _calibration(path: pathlib.Path, notes: list[str]) -> Calibration | None:
         scale = calibrate.scale_from_json(path)
         sigma_range = (record["request"]["sigma_min"], record["request"]["sigma_max"])
         axes = (
-            calibration_plots.ddpm_axis(),
-            calibration_plots.edm_axis(*sigma_range),
-            calibration_plots.scale_axis(scale, *sigma_range),
+            noise_axis.ddpm_axis(),
+            noise_axis.edm_axis(*sigma_range),
+            noise_axis.scale_axis(scale, *sigma_range),
         )
         sound = len(record["sigma"]) == len(record["mean_ssim"]) and all(
             map(is_number, [*record["sigma"], *record["mean_ssim"]])
