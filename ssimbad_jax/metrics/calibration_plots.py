@@ -8,10 +8,6 @@ from matplotlib import figure
 
 from ssimbad_jax.diffusion import noise_axis, scale_selection
 
-# The axes that are drawn, for those who draw them.
-ddpm_axis, edm_axis = noise_axis.ddpm_axis, noise_axis.edm_axis
-scale_axis = noise_axis.scale_axis
-
 _COLOURS = ("#b5473c", "#3b6fb6", "#2f8f5b")
 
 

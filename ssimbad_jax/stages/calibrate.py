@@ -14,7 +14,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from ssimbad_jax.diffusion import scale_selection, sigma_scale
+from ssimbad_jax.diffusion import noise_axis, scale_selection, sigma_scale
 from ssimbad_jax.metrics import calibration_plots, noise_ssim
 from ssimbad_jax.training import progress, sharding
 
@@ -28,7 +28,7 @@ R2_DEFINITION = (
     "draw, then averaged"
 )
 
-# Stream of the run's key, apart from those of the other stages.
+# Stream of the run's key, apart from those of training and of evaluation.
 _NOISE = 200
 
 
@@ -247,9 +247,9 @@ def _draw(
     """Writes the two pictures."""
     sigma_range = (record["request"]["sigma_min"], record["request"]["sigma_max"])
     axes = (
-        calibration_plots.ddpm_axis(),
-        calibration_plots.edm_axis(*sigma_range),
-        calibration_plots.scale_axis(_scale_from_record(record["chosen"]), *sigma_range),
+        noise_axis.ddpm_axis(),
+        noise_axis.edm_axis(*sigma_range),
+        noise_axis.scale_axis(_scale_from_record(record["chosen"]), *sigma_range),
     )
     shown = [
         {"name": "table", "r2": record["table"]["r2"]},

@@ -36,7 +36,8 @@ DISTANCES: dict[str, Callable[[], losses.ImageDistance]] = {
     "lpips_vgg": lambda: perceptual.lpips("vgg"),
 }
 
-# A stream of the run's key, apart from all others.
+# A stream of the run's key, apart from those of training and of evaluation. Calibration's has the
+# same number; what it draws, nothing is trained on.
 _REFINE = 200
 
 

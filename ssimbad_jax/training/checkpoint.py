@@ -52,11 +52,7 @@ class Restored(NamedTuple):
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, which would not open a folder in which one file of metrics is damaged.
-
-    Nor would it find another best checkpoint than one whose loss is NaN, which compares with
-    nothing.
-    """
+    """Orbax's, which would trip over a damaged file of metrics and take NaN for the best loss."""
 
     def metrics(self, step: int) -> Any:
         """Returns the metrics by which checkpoints are ranked, None where there are none."""
