@@ -111,8 +111,9 @@ def test_data_preparation_on_a_full_disk_says_so_and_starts_again(disk, tmp_path
 
 
 @pytest.mark.parametrize("stages", [["train"], ["evaluate"]])
-def test_a_read_only_workdir_is_refused_before_any_work(disk, prepared_dir, stages):
-    (disk.path / "run").mkdir()
+def test_a_read_only_workdir_is_refused_before_any_work(disk, finished_run, prepared_dir, stages):
+    disk.change("size=50m")
+    shutil.copytree(finished_run.workdir / "checkpoints", disk.path / "run" / "checkpoints")
     disk.change("ro")
     with pytest.raises(
         failures.StorageError, match=r"start: .*disk/run.* cannot be written .*another --workdir"

@@ -1,5 +1,6 @@
 """Signals: the first stops in good order, the second at once, and all hosts at the same step."""
 
+import inspect
 import os
 import signal
 import socket
@@ -128,3 +129,43 @@ def test_all_hosts_stop_at_the_same_step():
             host.wait()
     assert steps[0] == steps[1]
     assert steps[0] % interruption.STEPS_BETWEEN_AGREEMENTS == 0
+
+
+class _DropsWhatIsRaised:
+    """As XLA's callback of the garbage collector, which a signal may come into."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+
+
+def test_a_signal_that_comes_where_python_drops_exceptions_stops_all_the_same():
+    begin = time.monotonic()
+    with pytest.raises(interruption.Interrupted), interruption.handled():
+        _DropsWhatIsRaised()
+        time.sleep(30)
+    assert time.monotonic() - begin < 20
+    with interruption.handled(), interruption.deferred():
+        assert not interruption.is_requested(1)
+
+
+def test_the_second_signal_is_counted_right_where_the_first_was_sent_again():
+    code = (
+        _IMPORT
+        + inspect.getsource(_DropsWhatIsRaised)
+        + """
+with interruption.handled():
+    try:
+        _DropsWhatIsRaised()
+        time.sleep(30)
+    except interruption.Interrupted:
+        print("ready", flush=True)
+        time.sleep(30)
+"""
+    )
+    with _start(code) as process:
+        _wait_until_ready(process)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM

@@ -5,13 +5,16 @@ for: the training loop finishes its step and saves. A second signal ends the pro
 """
 
 import contextlib
+import functools
 import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 from ssimbad_jax.training import sharding
 
@@ -23,6 +26,8 @@ STEPS_BETWEEN_AGREEMENTS = 10
 _requested = threading.Event()
 _requested_at = 0.0
 _deferring = threading.Event()
+_swallowed = threading.Event()
+_sent_again = 0
 
 
 class Interrupted(BaseException):
@@ -48,14 +53,18 @@ def handled() -> Iterator[None]:
     threading.Thread(target=_end_at_the_second, args=(receiver,), daemon=True).start()
     wakeup_before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     handlers_before = {number: signal.signal(number, _on_signal) for number in SIGNALS}
+    hook_before = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_on_unraisable, hook_before)
     try:
         yield
     finally:
+        sys.unraisablehook = hook_before
         for number, handler in handlers_before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup_before)
         sender.close()
         _requested.clear()
+        _swallowed.clear()
 
 
 @contextlib.contextmanager
@@ -98,21 +107,40 @@ def seconds_since_signal() -> float:
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     global _requested_at
-    if _requested.is_set():
-        return
-    _requested_at = time.monotonic()
-    _requested.set()
     name = signal.Signals(number).name
-    # Not print: the handler may have come in the middle of one.
-    os.write(2, f"\n{name}: stopping in good order; once more to stop at once.\n".encode())
+    if not _requested.is_set():
+        _requested_at = time.monotonic()
+        _requested.set()
+        # Not print: the handler may have come in the middle of one.
+        os.write(2, f"\n{name}: stopping in good order; once more to stop at once.\n".encode())
+    elif not _swallowed.is_set():
+        return
+    _swallowed.clear()
     if not _deferring.is_set():
         raise Interrupted(f"stopped by {name}")
 
 
+def _on_unraisable(hook_before: Callable[[Any], Any], unraisable: Any) -> None:
+    """Sends a signal again whose exception came up in a finalizer, where Python drops it."""
+    if unraisable.exc_type is not Interrupted:
+        hook_before(unraisable)
+        return
+    _swallowed.set()
+    # Later, since this is called where exceptions are dropped.
+    threading.Timer(0.05, _send_again).start()
+
+
+def _send_again() -> None:
+    global _sent_again
+    _sent_again += 1
+    # To the main thread, which may sleep or wait for a process.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
 def _end_at_the_second(receiver: socket.socket) -> None:
-    seen = 0
+    seen = _sent_again
     with receiver:
         while number := receiver.recv(1):
             seen += number[0] in SIGNALS
-            if seen > 1:
+            if seen - _sent_again > 1:
                 os._exit(128 + number[0])
