@@ -11,6 +11,8 @@ from ssimbad_jax.stages import colouring
 from ssimbad_jax.training import sharding
 from tests import tiny_run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SIZE, COUNT = 8, 11
 
 

@@ -24,6 +24,8 @@ def _processor_digest() -> str:
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # On busy cores the threads of NumPy's linear algebra mostly wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Many tests and processes compile the same small programs.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(_REPOSITORY / ".cache" / "jax" / _processor_digest())
 )

@@ -8,6 +8,8 @@ import pytest
 from ssimbad_jax.stages import continuation, evaluate, train, training_run
 from tests import tiny_run
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PATH = pathlib.Path("checkpoints") / "8"
 
 

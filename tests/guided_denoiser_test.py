@@ -11,7 +11,7 @@ from ssimbad_jax.data import conditions, pairs
 from ssimbad_jax.metrics import line_agreement
 from ssimbad_jax.stages import colouring, components, guided_denoiser, solvers
 from ssimbad_jax.training import sharding
-from tests import tiny_run
+from tests import stand_in_network, tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -23,17 +23,10 @@ def make_config(prepared_dir, **guidance):
     return tiny_run.make_config(prepared_dir, **fields)
 
 
-def network(params, noisy, sigma, condition):
-    """Stands for the real one: of every input, and not linear in the condition."""
-    share = (0.25 / (0.25 + sigma**2))[:, None, None, None]
-    colours = params * jnp.tanh(condition[..., :1] + 2 * condition[..., 1:])
-    return share * noisy + (1 - share) * colours
-
-
 @pytest.fixture
 def simple(monkeypatch):
-    """Has denoisers made of `network`, which need no time to compile."""
-    monkeypatch.setattr(components, "denoise_with_params", lambda *arguments: network)
+    """Has denoisers made of the stand-in."""
+    stand_in_network.use(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +34,7 @@ def drawn():
     """(params, noisy, sigma, condition) of two pictures."""
     noisy = 2 * jax.random.normal(jax.random.key(1), (2, SIZE, SIZE, 3))
     condition = jax.random.uniform(jax.random.key(2), (2, SIZE, SIZE, 4), minval=-1.0)
-    return jnp.asarray(0.7), noisy, jnp.full((2,), 2.0), condition
+    return stand_in_network.PARAMS, noisy, jnp.full((2,), 2.0), condition
 
 
 def estimate(prepared_dir, drawn, **guidance):

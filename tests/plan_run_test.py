@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture
 def config(prepared_dir):
-    return tiny_run.make_config(prepared_dir)
+    return tiny_run.make_config(prepared_dir, model__channel_multipliers=(1,))
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ def test_bfloat16_and_a_tabulated_scale_train_and_score(prepared_dir, tmp_path):
     config = tiny_run.make_config(
         prepared_dir,
         calibrate__scale="table",
+        model__channel_multipliers=(1,),
         model__compute_dtype="bfloat16",
         train__loss_weighting="edm",
         train__accumulate=1,
