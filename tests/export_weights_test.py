@@ -111,7 +111,7 @@ def test_metadata_that_make_no_run_are_refused(exported, change, message, tmp_pa
 def test_files_and_missing_runs_are_refused(finished_run, exported, tmp_path):
     with pytest.raises(FileExistsError, match="exists already; name a new file"):
         export_weights.export_weights(finished_run.workdir, exported)
-    with pytest.raises(FileNotFoundError, match="name the --workdir of a finished run"):
+    with pytest.raises(FileNotFoundError, match="name the folder of a finished run"):
         export_weights.export_weights(tmp_path, tmp_path / "model.safetensors")
     with pytest.raises(FileNotFoundError, match="refine holds no checkpoint"):
         export_weights.export_weights(finished_run.workdir, tmp_path / "m.safetensors", "refine")

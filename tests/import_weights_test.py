@@ -19,7 +19,7 @@ def load(out, which=None):
     """Config, schedule and averaged parameters, as evaluate and colorize load them."""
     config = run.load_config(out)
     used = weights.load(config, out, sharding.data_mesh(jax.devices()[:1]), which)
-    config = weights.deployed(config, used.kind)
+    config = weights.deployed(config, out, used.kind)
     return config, components.noise_schedule(config, out), used
 
 

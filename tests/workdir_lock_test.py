@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ssimbad_jax.stages import run, workdir_lock
+from ssimbad_jax.stages import run, weights, workdir_lock
 from tests import tiny_run
 
 _HOLDER = """
@@ -63,6 +63,7 @@ def test_what_is_locked_is_what_the_stages_write(
 ):
     ran = []
     monkeypatch.setattr(run, "STAGES", {name: lambda *_: ran.append(1) for name in run.STAGES})
+    monkeypatch.setattr(weights, "check_exist", lambda *_: None)  # as if it was trained
     config = tiny_run.make_config(prepared_dir)
     with workdir_lock.hold(tmp_path / held):
         if refused:
