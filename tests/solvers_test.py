@@ -30,6 +30,14 @@ def test_a_sub_grid_walks_points_of_the_long_grid(config, tmp_path):
         assert grid[0] == pytest.approx(80.0) and grid[-1] == 0.0
 
 
+def test_few_steps_of_heun_are_cautioned_against(config):
+    assert solvers.caution(config) == ""
+    config.eval.update(sampler="heun", sampler_steps=5)
+    assert "and 5 steps are few; take 25 or more, or euler" in solvers.caution(config)
+    config.eval.sampler_steps = 25
+    assert solvers.caution(config) == ""
+
+
 @pytest.fixture
 def exact_network(monkeypatch):
     """Puts a denoiser that counts its calls into `[0]` in the place of the network's."""

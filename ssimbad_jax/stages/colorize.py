@@ -71,6 +71,8 @@ def colorize(
         ValueError: the run's config is damaged, does not fit its checkpoint, or the settings.
     """
     config = _config(workdir, settings)
+    if caution := solvers.caution(config):
+        progress.say(f"colorize: {caution}")
     _make_writable(out)
     at_once = min(settings.batch_size or config.eval.batch_size, len(items) * settings.variants)
     # Of several hosts each has a part, if only of padding.

@@ -23,6 +23,7 @@ from ssimbad_jax.stages import (
     denoising_strip,
     score_files,
     scores,
+    solvers,
     weights,
 )
 from ssimbad_jax.training import progress, sharding
@@ -52,6 +53,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     inception_variables = open_inception_weights(config)
     used = weights.load(config, workdir, mesh)
     config = weights.deployed(config, workdir, used.kind, used.step)
+    if caution := solvers.caution(config):
+        progress.say(f"evaluate: {caution}")
     methods = colouring.methods(config, workdir)
     scorer = scores.Scorer(
         config.eval.metrics,

@@ -62,6 +62,9 @@ _MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
     "single": lambda config: 1,
 }
 
+# Steps from which Heun's pictures are whole on every grid (README, "Samplers").
+_ENOUGH_FOR_HEUN = 25
+
 # Streams of a sampler's key for what is drawn before it starts, beyond the numbers of its steps.
 _MEAN, _START = np.uint32(2**31 + 1), np.uint32(2**31 + 2)
 
@@ -142,6 +145,17 @@ def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
                 f"use; set it to {off}, or eval.sampler to "
                 f"{' or '.join(map(repr, using))}"
             )
+
+
+def caution(config: ml_collections.ConfigDict) -> str:
+    """Returns what is likely to go wrong with the walk of `eval`, or nothing."""
+    evaluation = config.eval
+    if evaluation.sampler != "heun" or evaluation.sampler_steps >= _ENOUGH_FOR_HEUN:
+        return ""
+    return (
+        f"caution: heun's correction of a long first step blows up, and {evaluation.sampler_steps} "
+        f"steps are few; take {_ENOUGH_FOR_HEUN} or more, or euler or unipc"
+    )
 
 
 def sigma_grid(config: ml_collections.ConfigDict, noise_schedule: schedule.Schedule) -> np.ndarray:
