@@ -8,7 +8,7 @@ VENV := .venv
 VENV_PYTHON := $(VENV)/bin/python
 PYTHON ?=
 ARGS ?=
-PYTEST_ARGS ?= -n logical --maxprocesses=4 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -n logical --maxprocesses=4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -56,7 +56,10 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the longest files first: a worker that started one last would end alone."""
+    """Puts the longest files first: a worker that started one last would end alone.
+
+    Left to itself (`--loadscope-reorder`), xdist starts with the files of most tests.
+    """
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 

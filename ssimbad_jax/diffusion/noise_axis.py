@@ -57,6 +57,21 @@ def scale_axis(scale: sigma_scale.SigmaScale, sigma_min: float, sigma_max: float
     return _of_grid(f"SSIMBaD, {scale.name}", schedule.ssimbad(scale, sigma_min, sigma_max))
 
 
+def compared_axes(
+    scale: sigma_scale.SigmaScale, sigma_min: float, sigma_max: float
+) -> tuple[NoiseAxis, ...]:
+    """Returns the axes that a calibration's pictures compare: DDPM's, EDM's and the scale's.
+
+    Raises:
+        ValueError: not 0 < sigma_min < sigma_max.
+    """
+    return (
+        ddpm_axis(),
+        edm_axis(sigma_min, sigma_max),
+        scale_axis(scale, sigma_min, sigma_max),
+    )
+
+
 def axis_r2(axis: NoiseAxis, curves: scale_selection.SsimCurves) -> float:
     """Returns the mean R^2 of SSIM against u, by the official protocol."""
     u = np.linspace(0.0, 1.0, scale_selection.OFFICIAL_POINTS)

@@ -246,11 +246,7 @@ def _draw(
 ) -> None:
     """Writes the two pictures."""
     sigma_range = (record["request"]["sigma_min"], record["request"]["sigma_max"])
-    axes = (
-        noise_axis.ddpm_axis(),
-        noise_axis.edm_axis(*sigma_range),
-        noise_axis.scale_axis(_scale_from_record(record["chosen"]), *sigma_range),
-    )
+    axes = noise_axis.compared_axes(_scale_from_record(record["chosen"]), *sigma_range)
     shown = [
         {"name": "table", "r2": record["table"]["r2"]},
         {"name": f"best: {record['best']['name']}", "r2": record["best"]["r2"]},

@@ -163,11 +163,7 @@ def _calibration(path: pathlib.Path, notes: list[str]) -> Calibration | None:
     try:
         scale = calibrate.scale_from_json(path)
         sigma_range = (record["request"]["sigma_min"], record["request"]["sigma_max"])
-        axes = (
-            noise_axis.ddpm_axis(),
-            noise_axis.edm_axis(*sigma_range),
-            noise_axis.scale_axis(scale, *sigma_range),
-        )
+        axes = noise_axis.compared_axes(scale, *sigma_range)
         sound = len(record["sigma"]) == len(record["mean_ssim"]) and all(
             map(is_number, [*record["sigma"], *record["mean_ssim"]])
         )
