@@ -62,7 +62,7 @@ _MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
     "single": lambda config: 1,
 }
 
-# Steps from which Heun's pictures are whole on every grid (README, "Samplers").
+# With so many steps Heun's pictures were found whole, with 10 not (README, "Samplers", c = 0.3).
 _ENOUGH_FOR_HEUN = 25
 
 # Streams of a sampler's key for what is drawn before it starts, beyond the numbers of its steps.
