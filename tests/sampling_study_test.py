@@ -1,6 +1,7 @@
 """A study of a tiny run: what it scores, and that it can be stopped and goes on."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SETTINGS = plan.Settings(
     samplers=("euler", "heun"), grids=("rational", "edm"), calls=(1, 2), batch_size=16
 )
+SCORES = (*rows_lib.METRICS, "rmse_to_reference", "network_calls", "seconds_per_picture")
 # Two grids from two sigma_max, in two settings: Euler in one and two calls, Heun in one; and the
 # reference.
 COUNT = 2 * 2 * 2 * 3 + 2
@@ -152,6 +154,46 @@ def test_a_study_can_be_widened(quick_bench, finished_run, tmp_path):
     sampling_study.study(finished_run.workdir, tmp_path, wider)
     assert quick_bench == [("euler", 3), ("heun", 2)]
     assert _rows(tmp_path)[:COUNT] == before and len(_rows(tmp_path)) == COUNT + 4
+
+
+def test_the_same_walk_is_walked_once(quick_bench, finished_run, tmp_path):
+    settings = dataclasses.replace(
+        SETTINGS,
+        samplers=("ddim", "euler"),
+        grids=("sub_grid", "rational"),
+        calls=(plan.SUB_GRID_STEPS,),
+        sigma_max=(80.0,),
+    )
+    sampling_study.study(finished_run.workdir, tmp_path, settings)
+    assert quick_bench == [("heun", 50), ("ddim", plan.SUB_GRID_STEPS)]
+    made = [row for row in _rows(tmp_path) if not row["is_reference"]]
+    assert {(row["sampler"], row["grid"], row["setting"]) for row in made} == {
+        (*pair, setting)
+        for pair in itertools.product(settings.samplers, settings.grids)
+        for setting in pairs.SETTINGS
+    }
+    labels = {row["grid"]: row["grid_label"] for row in made}
+    assert labels["sub_grid"].startswith("part of") and labels["rational"].startswith("c = ")
+    for setting in pairs.SETTINGS:
+        scores = [[row[name] for name in SCORES] for row in made if row["setting"] == setting]
+        assert scores == scores[:1] * 4
+
+
+def test_walks_are_the_same_with_these_options_only(finished_run):
+    def walks_as(*samplers, **options):
+        config = finished_run.config.copy_and_resolve_references()
+        config.eval.update(options)
+        drawn = np.zeros((8, 16, 16, 3), np.uint8)
+        test_pairs = pairs.Pairs(drawn, drawn[..., 0], drawn, drawn)
+        made = bench.Bench(config, finished_run.workdir, test_pairs, sharding.data_mesh(), samplers)
+        return [made.walks_as(name) for name in samplers]
+
+    assert walks_as("ddim", "euler", "unipc") == ["euler", "euler", "unipc"]
+    assert walks_as("ddim", "euler", eta=0.5) == ["ddim", "euler"]
+    assert walks_as("ddim", "euler", clip_denoised=True) == ["ddim", "euler"]
+    assert walks_as("ddim", "euler", churn=10.0) == ["ddim", "euler"]
+    # What Euler would do in another call is not known here.
+    assert walks_as("ddim") == ["ddim"]
 
 
 def test_rows_of_other_pictures_or_another_network_are_not_mixed(

@@ -3,10 +3,11 @@
     checkpoints + pairs -> study.{jsonl,csv,md,png}
 
 One trained network colours the same pictures from the same noise in every combination. It is told
-the noise level as in its training, whatever grid is walked.
+the noise level as in its training, whatever grid is walked. What is the same walk is walked once: a
+part of 50 steps with all 50 is the grid itself, and DDIM that draws no noise is Euler.
 """
 
-import itertools
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -125,49 +126,73 @@ def _fill(
         for used in all_weights
         for setting in pairs.SETTINGS
     ]
+    sigma_grids = {
+        made: grids[made.grid].sigma_grid(made.sigma_max, made.steps) for made in combinations
+    }
+    first_alike = _first_alike(combinations, sigma_grids, bench)
 
     def is_done(cell: _Cell) -> bool:
         kept = cell.combination != reference or rows.pictures(cell.pictures) is not None
         return cell.key in rows and kept
 
+    def network_calls(part: Sequence[_Cell]) -> int:
+        walked = (cell.combination for cell in part if first_alike[cell.combination] is None)
+        return bench.images * sum(combination.network_calls for combination in walked)
+
+    @functools.lru_cache(maxsize=1)
+    def compiled(sampler: str, steps: int) -> bench_lib.ColourAll:
+        return bench.compile(sampler, steps, all_weights[0].params)
+
     missing = [cell for cell in cells if not is_done(cell)]
-    total, left = (
-        bench.images * sum(cell.combination.network_calls for cell in part)
-        for part in (cells, missing)
-    )
+    total, left = network_calls(cells), network_calls(missing)
     with progress.Progress("study", total, total - left, unit="network call") as bar:
-        for (sampler, steps), same_shape in itertools.groupby(missing, _shape):
-            colour_all = bench.compile(sampler, steps, all_weights[0].params)
-            for cell in same_shape:
-                combination, setting = cell.combination, cell.setting
-                grid = grids[combination.grid]
-                sigmas = grid.sigma_grid(combination.sigma_max, steps)
-                pixels, seconds = colour_all(cell.weights.params, sigmas, setting)
-                if combination == reference:
-                    rows.keep_pictures(cell.pictures, pixels)
-                distance = None
-                if not bench.stochastic & {sampler, reference.sampler}:
-                    distance = _rmse(pixels, rows.pictures(cell.pictures))
-                rows.append(
-                    {
-                        **cell.key,
-                        "network_calls": combination.network_calls,
-                        "is_reference": combination == reference,
-                        "grid_label": grid.label,
-                        "checkpoint_step": cell.weights.step,
-                        "pictures": bench.images,
-                        **bench.score(pixels, setting),
-                        "rmse_to_reference": distance,
-                        "seconds_per_picture": seconds,
-                    }
-                )
-                done = bench.images * combination.network_calls
-                bar.advance(done, f"{sampler}, {combination.network_calls} calls")
+        for cell in missing:
+            combination, setting = cell.combination, cell.setting
+            own = {**cell.key, "grid_label": grids[combination.grid].label}
+            alike = first_alike[combination]
+            if alike is not None:
+                rows.append({**rows[cell._replace(combination=alike).key], **own})
+                continue
+            colour_all = compiled(combination.sampler, combination.steps)
+            sigmas = sigma_grids[combination]
+            pixels, seconds = colour_all(cell.weights.params, sigmas, setting)
+            if combination == reference:
+                rows.keep_pictures(cell.pictures, pixels)
+            distance = None
+            if not bench.stochastic & {combination.sampler, reference.sampler}:
+                distance = _rmse(pixels, rows.pictures(cell.pictures))
+            rows.append(
+                {
+                    **own,
+                    "network_calls": combination.network_calls,
+                    "is_reference": combination == reference,
+                    "checkpoint_step": cell.weights.step,
+                    "pictures": bench.images,
+                    **bench.score(pixels, setting),
+                    "rmse_to_reference": distance,
+                    "seconds_per_picture": seconds,
+                }
+            )
+            done = bench.images * combination.network_calls
+            bar.advance(done, f"{combination.sampler}, {combination.network_calls} calls")
 
 
-def _shape(cell: _Cell) -> tuple[str, int]:
-    """Returns what a compilation is for."""
-    return cell.combination.sampler, cell.combination.steps
+def _first_alike(
+    combinations: Sequence[plan.Combination],
+    sigma_grids: Mapping[plan.Combination, np.ndarray],
+    bench: bench_lib.Bench,
+) -> dict[plan.Combination, plan.Combination | None]:
+    """Returns, for each, the earlier one whose walk is the same and serves both, or None.
+
+    The reference serves no other: its pictures may have to be made again.
+    """
+    first: dict[tuple[str, bytes], plan.Combination] = {}
+    found: dict[plan.Combination, plan.Combination | None] = {combinations[0]: None}
+    for combination in combinations[1:]:
+        walk = (bench.walks_as(combination.sampler), sigma_grids[combination].tobytes())
+        found[combination] = first.get(walk)
+        first.setdefault(walk, combination)
+    return found
 
 
 def _rmse(pixels: np.ndarray, reference: np.ndarray | None) -> float | None:

@@ -128,6 +128,15 @@ class Bench:
             cells |= score_files.cells(metric, scored, metric, num_seeds=1)
         return cells
 
+    def walks_as(self, sampler: str) -> str:
+        """Returns the first name under which these steps are taken, with the options of the run.
+
+        DDIM without noise takes Euler's steps (Song et al. 2021, arXiv 2010.02502, section 4.3).
+        """
+        is_plain = self._options.get("ddim") == {"eta": 0, "clip_denoised": False}
+        is_euler = is_plain and "euler" in self._options and "euler" not in self.stochastic
+        return "euler" if sampler == "ddim" and is_euler else sampler
+
     def _depends_on_key(self, sampler: str) -> bool:
         """Tells whether a sampler draws noise on its way."""
         walk = functools.partial(

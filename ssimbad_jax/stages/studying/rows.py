@@ -51,14 +51,18 @@ class Rows:
         self.all: list[Row] = list(metric_log.read(self._path))
         if any(not isinstance(row, dict) or not row.keys() >= set(KEY) for row in self.all):
             raise ValueError(f"{self._path} has rows that are none of a study; delete it")
-        self._keys = set(map(_key, self.all))
+        self._by_key = {_key(row): row for row in self.all}
         _write_at_once(folder / BELONGS_TO, json.dumps(before | fingerprint, indent=2))
         # Without a last line that was cut off.
         _write_at_once(self._path, "".join(map(_line, self.all)))
 
     def __contains__(self, row: Row) -> bool:
         """Tells whether there is a row of the same key."""
-        return _key(row) in self._keys
+        return _key(row) in self._by_key
+
+    def __getitem__(self, row: Row) -> Row:
+        """Returns the row of the same key."""
+        return self._by_key[_key(row)]
 
     def append(self, row: Row) -> None:
         """Keeps a row, unless there is one of its key.
@@ -71,7 +75,7 @@ class Rows:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(row))
         self.all.append(row)
-        self._keys.add(_key(row))
+        self._by_key[_key(row)] = row
 
     def pictures(self, name: str) -> np.ndarray | None:
         """Returns the pictures kept under a name, uint8 `[N, H, W, 3]`; None if there are none."""
