@@ -42,7 +42,7 @@ def test_every_metric_is_described_and_computed_somewhere():
     with_weights = scores.descriptions(["fid"], 64, has_inception=True)
     assert "inception_weights" not in with_weights["fid"]["note"]
     better = [name for name, d in described.items() if d["higher_is_better"]]
-    assert better == ["psnr", "ssim", "ms_ssim"]
+    assert better == ["psnr", "psnr_mean_aligned", "ssim", "ms_ssim"]
 
 
 def test_devices_and_batches_change_nothing(pixels):

@@ -139,7 +139,7 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
         ({"seed": 2**32}, "seed is 4294967296; set it to 4294967295 or less"),
         (
             {"eval.metrics": ("psnr", "mssim")},
-            "eval.metrics has 'mssim'; choose out of 'psnr', 'ssim', 'ms_ssim'",
+            "eval.metrics has 'mssim'; choose out of 'psnr', 'psnr_mean_aligned', 'ssim'",
         ),
         ({"eval.metrics": ()}, "eval.metrics is (); name at least one, and each once"),
         (

@@ -43,6 +43,14 @@ _NOT_FID = "On 256 VGG16 features (relu3_3, averaged): not comparable with FID"
 
 METRICS = {
     "psnr": Metric("PSNR", "dB", True, 2, "Without a value where a result equals its target."),
+    "psnr_mean_aligned": Metric(
+        "PSNR, mean colour aligned",
+        "dB",
+        True,
+        2,
+        "After the result's mean colour was moved to its target's: without a tint of the whole "
+        "picture.",
+    ),
     "ssim": Metric("SSIM", "", True, 3, "Gaussian window, sigma 1.5."),
     "ms_ssim": Metric("MS-SSIM", "", True, 3, "As many scales as the pictures' size allows, to 5."),
     "lpips_alex": Metric(
@@ -76,6 +84,7 @@ METRICS = {
 
 _PICTURE_SCORES: dict[str, PictureScore] = {
     "psnr": lambda result, target, reference: psnr.psnr(result, target),
+    "psnr_mean_aligned": lambda result, target, reference: psnr.psnr_mean_aligned(result, target),
     "ssim": lambda result, target, reference: ssim.ssim_gaussian(result, target),
     "ms_ssim": lambda result, target, reference: ms_ssim.ms_ssim(result, target),
     "lpips_alex": lambda result, target, reference: perceptual.lpips("alex")(result, target),
