@@ -8,9 +8,10 @@ part of 50 steps with all 50 is the grid itself, and DDIM that draws no noise is
 """
 
 import functools
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -27,8 +28,8 @@ from ssimbad_jax.training import progress, sharding
 class _Cell(NamedTuple):
     """What gets a row."""
 
-    weights: weights.Weights
     combination: plan.Combination
+    weights: weights.Weights
     setting: str
 
     @property
@@ -86,7 +87,9 @@ def study(
     with workdir_lock.hold(out, "another --out"):
         rows = rows_lib.Rows(out, fingerprint)
         try:
-            _fill(rows, bench, combinations, grids, all_weights)
+            sampling = _Sampling(rows, bench, combinations, grids, all_weights[0].params)
+            cells = itertools.product(combinations, all_weights, pairs.SETTINGS)
+            _fill(sampling, list(itertools.starmap(_Cell, cells)))
         finally:
             # After a signal, too: what is there can be looked at.
             rows_lib.write_csv(out, rows.all)
@@ -111,88 +114,97 @@ def load_weights(
     return [weights.load(config, workdir, mesh, kind) for kind in found or kinds]
 
 
-def _fill(
-    rows: rows_lib.Rows,
-    bench: bench_lib.Bench,
-    combinations: Sequence[plan.Combination],
-    grids: Mapping[str, plan.Grid],
-    all_weights: Sequence[weights.Weights],
-) -> None:
-    """Makes the rows that are missing; the first combination is the reference."""
-    reference = combinations[0]
-    cells = [
-        _Cell(used, combination, setting)
-        for combination in combinations
-        for used in all_weights
-        for setting in pairs.SETTINGS
-    ]
-    sigma_grids = {
-        made: grids[made.grid].sigma_grid(made.sigma_max, made.steps) for made in combinations
-    }
-    first_alike = _first_alike(combinations, sigma_grids, bench)
+class _Sampling:
+    """Makes rows of cells, each walk once."""
 
-    def is_done(cell: _Cell) -> bool:
-        kept = cell.combination != reference or rows.pictures(cell.pictures) is not None
-        return cell.key in rows and kept
+    def __init__(
+        self,
+        rows: rows_lib.Rows,
+        bench: bench_lib.Bench,
+        combinations: Sequence[plan.Combination],
+        grids: Mapping[str, plan.Grid],
+        params: Any,
+    ) -> None:
+        """Plans the walks; the first combination is the reference."""
+        self._rows, self._bench, self._grids = rows, bench, grids
+        self._reference = combinations[0]
+        self._sigma_grids = {
+            made: grids[made.grid].sigma_grid(made.sigma_max, made.steps) for made in combinations
+        }
+        self._first_alike = self._find_alike(combinations)
+        # One compilation for all grids and weights: those of a shape follow each other.
+        self._compiled = functools.lru_cache(maxsize=1)(
+            lambda sampler, steps: bench.compile(sampler, steps, params)
+        )
 
-    def network_calls(part: Sequence[_Cell]) -> int:
-        walked = (cell.combination for cell in part if first_alike[cell.combination] is None)
-        return bench.images * sum(combination.network_calls for combination in walked)
+    def _find_alike(
+        self, combinations: Sequence[plan.Combination]
+    ) -> dict[plan.Combination, plan.Combination | None]:
+        """Returns, for each, an earlier one whose walk is the same, or None.
 
-    @functools.lru_cache(maxsize=1)
-    def compiled(sampler: str, steps: int) -> bench_lib.ColourAll:
-        return bench.compile(sampler, steps, all_weights[0].params)
+        The reference serves no other: its pictures may have to be made again.
+        """
+        first: dict[tuple[str, bytes], plan.Combination] = {}
+        found: dict[plan.Combination, plan.Combination | None] = {self._reference: None}
+        for combination in combinations[1:]:
+            sigmas = self._sigma_grids[combination]
+            walk = self._bench.walks_as(combination.sampler), sigmas.tobytes()
+            found[combination] = first.get(walk)
+            first.setdefault(walk, combination)
+        return found
 
-    missing = [cell for cell in cells if not is_done(cell)]
-    total, left = network_calls(cells), network_calls(missing)
+    def is_done(self, cell: _Cell) -> bool:
+        """Tells whether the row is there, and of the reference the pictures as well."""
+        kept = cell.combination != self._reference or self._rows.pictures(cell.pictures) is not None
+        return cell.key in self._rows and kept
+
+    def network_calls(self, cell: _Cell) -> int:
+        """Returns the network calls for all pictures, none for what was walked already."""
+        if self._first_alike[cell.combination] is not None:
+            return 0
+        return self._bench.images * cell.combination.network_calls
+
+    def make(self, cell: _Cell) -> None:
+        """Samples and scores, or takes the scores of the same walk."""
+        alike = self._first_alike[cell.combination]
+        same = None if alike is None else self._rows[cell._replace(combination=alike).key]
+        row = same or self._sampled(cell)
+        self._rows.append(
+            {**row, **cell.key, "grid_label": self._grids[cell.combination.grid].label}
+        )
+
+    def _sampled(self, cell: _Cell) -> rows_lib.Row:
+        combination, bench = cell.combination, self._bench
+        colour_all = self._compiled(combination.sampler, combination.steps)
+        sigmas = self._sigma_grids[combination]
+        pixels, seconds = colour_all(cell.weights.params, sigmas, cell.setting)
+        if combination == self._reference:
+            self._rows.keep_pictures(cell.pictures, pixels)
+        distance = None
+        if not bench.stochastic & {combination.sampler, self._reference.sampler}:
+            distance = _rmse(pixels, self._rows.pictures(cell.pictures))
+        return {
+            **cell.key,
+            "network_calls": combination.network_calls,
+            "is_reference": combination == self._reference,
+            "checkpoint_step": cell.weights.step,
+            "pictures": bench.images,
+            **bench.score(pixels, cell.setting),
+            "rmse_to_reference": distance,
+            "seconds_per_picture": seconds,
+        }
+
+
+def _fill(sampling: _Sampling, cells: Sequence[_Cell]) -> None:
+    """Makes the rows that are missing."""
+    missing = [cell for cell in cells if not sampling.is_done(cell)]
+    total, left = (sum(map(sampling.network_calls, part)) for part in (cells, missing))
     with progress.Progress("study", total, total - left, unit="network call") as bar:
         for cell in missing:
-            combination, setting = cell.combination, cell.setting
-            own = {**cell.key, "grid_label": grids[combination.grid].label}
-            alike = first_alike[combination]
-            if alike is not None:
-                rows.append({**rows[cell._replace(combination=alike).key], **own})
-                continue
-            colour_all = compiled(combination.sampler, combination.steps)
-            sigmas = sigma_grids[combination]
-            pixels, seconds = colour_all(cell.weights.params, sigmas, setting)
-            if combination == reference:
-                rows.keep_pictures(cell.pictures, pixels)
-            distance = None
-            if not bench.stochastic & {combination.sampler, reference.sampler}:
-                distance = _rmse(pixels, rows.pictures(cell.pictures))
-            rows.append(
-                {
-                    **own,
-                    "network_calls": combination.network_calls,
-                    "is_reference": combination == reference,
-                    "checkpoint_step": cell.weights.step,
-                    "pictures": bench.images,
-                    **bench.score(pixels, setting),
-                    "rmse_to_reference": distance,
-                    "seconds_per_picture": seconds,
-                }
-            )
-            done = bench.images * combination.network_calls
-            bar.advance(done, f"{combination.sampler}, {combination.network_calls} calls")
-
-
-def _first_alike(
-    combinations: Sequence[plan.Combination],
-    sigma_grids: Mapping[plan.Combination, np.ndarray],
-    bench: bench_lib.Bench,
-) -> dict[plan.Combination, plan.Combination | None]:
-    """Returns, for each, the earlier one whose walk is the same and serves both, or None.
-
-    The reference serves no other: its pictures may have to be made again.
-    """
-    first: dict[tuple[str, bytes], plan.Combination] = {}
-    found: dict[plan.Combination, plan.Combination | None] = {combinations[0]: None}
-    for combination in combinations[1:]:
-        walk = (bench.walks_as(combination.sampler), sigma_grids[combination].tobytes())
-        found[combination] = first.get(walk)
-        first.setdefault(walk, combination)
-    return found
+            sampling.make(cell)
+            if calls := sampling.network_calls(cell):
+                combination = cell.combination
+                bar.advance(calls, f"{combination.sampler}, {combination.network_calls} calls")
 
 
 def _rmse(pixels: np.ndarray, reference: np.ndarray | None) -> float | None:
