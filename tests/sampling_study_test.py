@@ -44,6 +44,14 @@ def _row(folder, **wanted):
     return row
 
 
+def _bench(finished_run, samplers, **options):
+    config = finished_run.config.copy_and_resolve_references()
+    config.eval.update(options)
+    drawn = np.zeros((8, 16, 16, 3), np.uint8)
+    test_pairs = pairs.Pairs(drawn, drawn[..., 0], drawn, drawn)
+    return bench.Bench(config, finished_run.workdir, test_pairs, sharding.data_mesh(), samplers)
+
+
 def test_every_combination_has_a_row_and_all_files_are_there(out):
     made = _rows(out)
     assert len(made) == COUNT
@@ -181,11 +189,7 @@ def test_the_same_walk_is_walked_once(quick_bench, finished_run, tmp_path):
 
 def test_walks_are_the_same_with_these_options_only(finished_run):
     def walks_as(*samplers, **options):
-        config = finished_run.config.copy_and_resolve_references()
-        config.eval.update(options)
-        drawn = np.zeros((8, 16, 16, 3), np.uint8)
-        test_pairs = pairs.Pairs(drawn, drawn[..., 0], drawn, drawn)
-        made = bench.Bench(config, finished_run.workdir, test_pairs, sharding.data_mesh(), samplers)
+        made = _bench(finished_run, samplers, **options)
         return [made.walks_as(name) for name in samplers]
 
     assert walks_as("ddim", "euler", "unipc") == ["euler", "euler", "unipc"]
@@ -242,12 +246,5 @@ def test_samplers_that_draw_noise_have_no_distance(finished_run, tmp_path, monke
 
 
 def test_churn_makes_a_sampler_draw_noise(finished_run):
-    config = finished_run.config.copy_and_resolve_references()
-    drawn = np.zeros((8, 16, 16, 3), np.uint8)
-    test_pairs = pairs.Pairs(drawn, drawn[..., 0], drawn, drawn)
     for churn, stochastic in ((0.0, set()), (10.0, {"euler", "heun"})):
-        config.eval.churn = churn
-        made = bench.Bench(
-            config, finished_run.workdir, test_pairs, sharding.data_mesh(), ["euler", "heun"]
-        )
-        assert made.stochastic == stochastic
+        assert _bench(finished_run, ["euler", "heun"], churn=churn).stochastic == stochastic

@@ -167,11 +167,12 @@ class _Sampling:
     def make(self, cell: _Cell) -> None:
         """Samples and scores, or takes the scores of the same walk."""
         alike = self._first_alike[cell.combination]
-        same = None if alike is None else self._rows[cell._replace(combination=alike).key]
-        row = same or self._sampled(cell)
-        self._rows.append(
-            {**row, **cell.key, "grid_label": self._grids[cell.combination.grid].label}
-        )
+        if alike is None:
+            row = self._sampled(cell)
+        else:
+            row = self._rows[cell._replace(combination=alike).key]
+        label = self._grids[cell.combination.grid].label
+        self._rows.append({**row, **cell.key, "grid_label": label})
 
     def _sampled(self, cell: _Cell) -> rows_lib.Row:
         combination, bench = cell.combination, self._bench
