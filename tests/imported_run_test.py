@@ -75,6 +75,12 @@ def test_a_training_starts_from_it(finished_run, imported):
         jax.tree.map(np.testing.assert_array_equal, kept, params)
 
 
+def test_it_has_no_best_checkpoint(finished_run, imported):
+    mesh = sharding.data_mesh(jax.devices()[:1])
+    with pytest.raises(FileNotFoundError, match=r'validation loss.*"newest", of step 0, .*eval'):
+        weights.load(finished_run.config, imported, mesh, chosen="best")
+
+
 def test_another_network_does_not_train_on(imported, prepared_dir):
     config = tiny_run.make_config(prepared_dir, train__steps=2, model__num_heads=4)
     with pytest.raises(ValueError, match=r"belongs to another network: model.num_heads was 2"):

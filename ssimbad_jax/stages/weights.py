@@ -71,7 +71,7 @@ def load(
         chosen: "newest" or "best" checkpoint; by default `eval.checkpoint`.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
+        FileNotFoundError: there is no checkpoint, or none that "best" could mean.
         DamagedError: there are checkpoints, and all are damaged.
         ValueError: it does not fit the config.
     """
@@ -85,7 +85,8 @@ def load(
         best = (chosen or config.eval.checkpoint) == "best"
         restored = recovery.restore_ema_params(checkpoints, like, best)
         if restored is None:
-            raise _missing(workdir, which)
+            newest = checkpoints.latest_step()
+            raise _missing(workdir, which) if newest is None else _without_loss(folder, newest)
         step, params = restored
         continuation.check_network(
             checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
@@ -116,6 +117,14 @@ def _missing(workdir: pathlib.Path, which: str) -> FileNotFoundError:
         )
     stages = "calibrate,train" if which == "pretrain" else "refine"
     return FileNotFoundError(f"{folder} holds no checkpoint; train first: --stages={stages}")
+
+
+def _without_loss(folder: pathlib.Path, newest: int) -> FileNotFoundError:
+    return FileNotFoundError(
+        f'no checkpoint in {folder} has a validation loss, which "best" goes by; imported weights '
+        f'have none. "newest", of step {newest}, is what can be chosen: --config.eval.checkpoint, '
+        "--config.refine.checkpoint to refine, --checkpoint of colorize"
+    )
 
 
 def deployed(
