@@ -23,6 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.refine.sampler = "ddim"
     config.refine.sampler_steps = 10
     config.refine.grid_steps = 0
+    config.refine.clip_denoised = True
     config.eval.sampler = "ddim"
     config.eval.sampler_steps = 50
     config.eval.clip_denoised = True

@@ -104,6 +104,7 @@ def get_config() -> ml_collections.ConfigDict:
     refine.sampler_steps = 50  # K, steps walked
     refine.min_sampler_steps = 0  # draw K anew in each step, from this up; 0: always the same
     refine.grid_steps = 50  # walk a sub-grid of a grid this long; 0: a fresh grid of K steps
+    refine.clip_denoised = False  # as eval.clip_denoised, for "ddim"
     refine.start = "noise"  # of walks; "target": the encoded target, AnimeDiffusion's way
     refine.gradient_steps = 0  # through the last so many steps; 0: through all
     refine.min_gradient_steps = 0  # draw that number anew in each step, from this up; 0: do not

@@ -271,6 +271,16 @@ def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_r
     assert components.precondition(loaded)(1.0) == components.precondition(finished_run.config)(1.0)
 
 
+def test_an_older_run_was_refined_with_the_clipping_of_its_evaluation(finished_run, tmp_path):
+    config = json.loads((finished_run.workdir / components.CONFIG).read_text())
+    config["eval"]["clip_denoised"] = True
+    del config["refine"]["clip_denoised"]
+    (tmp_path / components.CONFIG).write_text(json.dumps(config))
+    loaded = run.load_config(tmp_path)
+    assert loaded.refine.clip_denoised is True
+    assert loaded.refine.sampler_steps == finished_run.config.refine.sampler_steps
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused(finished_run, inputs):
     (inputs / "file").touch()
     with pytest.raises(OSError, match=r"--out=.*file cannot be written to: "):

@@ -80,11 +80,12 @@ def test_refined_weights_are_scored_with_the_solver_they_were_refined_with(refin
 
 
 def test_the_solver_is_that_of_the_checkpoint_whatever_the_config_says(refined_run, config, capsys):
-    config.refine.update(sampler="unipc", sampler_steps=5, grid_steps=0)
+    config.refine.update(sampler="ddim", sampler_steps=5, grid_steps=0, clip_denoised=True)
     sampling = weights.deployed(config, refined_run.workdir, "refine").eval
+    assert not sampling.clip_denoised
     assert (sampling.sampler, sampling.sampler_steps, sampling.grid_steps) == ("euler", 3, 6)
     assert "by euler-3 of a 6-step grid; --config" in capsys.readouterr().out
-    assert config.refine.sampler == "unipc"
+    assert config.refine.sampler == "ddim"
 
 
 def test_pretrained_weights_can_still_be_chosen(refined_run, config):
@@ -198,6 +199,18 @@ def test_a_small_batch_keeps_few_devices_busy(config, capsys):
 def test_any_sampler_can_be_refined(config, params, sampler):
     config.refine.sampler = sampler
     _check_that_what_is_trained_samples(config, params)
+
+
+def test_a_walk_of_clipped_estimates_is_refined_and_deployed_as_such(config, params):
+    config.refine.update(sampler="ddim", clip_denoised=True)
+    assert not config.eval.clip_denoised
+    _check_that_what_is_trained_samples(config, params)
+    noise_schedule, examples, _ = make_examples(config)
+    images = {}
+    for clipped in (True, False):
+        config.refine.clip_denoised = clipped
+        images[clipped] = refine.differentiable_sample(config, noise_schedule)(params, examples)
+    assert np.abs(images[True]).max() <= 1 < np.abs(images[False]).max()
 
 
 @pytest.mark.slow

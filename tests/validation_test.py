@@ -197,6 +197,11 @@ def test_numbers_that_are_not_positive_are_refused(field, value):
             "eval.clip_denoised is True, which 'euler' does not use; set it to False, or "
             "eval.sampler to 'ddim'",
         ),
+        (
+            {"refine.sampler": "unipc", "refine.clip_denoised": True},
+            "refine.clip_denoised is True, which 'unipc' does not use; set it to False, or "
+            "refine.sampler to 'ddim'",
+        ),
         ({"diffusion.beta_first": 0.1}, "diffusion.beta_first is 0.1 and diffusion.beta_last 0.01"),
         (
             {"diffusion.beta_first": 0.1, "diffusion.schedule": "ddpm"},

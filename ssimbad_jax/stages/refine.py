@@ -238,7 +238,7 @@ def _encoded_target(
             examples.image,
             examples.noise,
             grid,
-            clip_denoised=config.eval.clip_denoised,
+            clip_denoised=config.refine.clip_denoised,
         )
         return jax.lax.stop_gradient(found)
 

@@ -17,6 +17,7 @@ from ssimbad_jax.stages import (
     refine,
     report,
     run_record,
+    solvers,
     train,
     validation,
     weights,
@@ -175,6 +176,7 @@ def _with_newer_fields(kept: dict[str, Any]) -> dict[str, Any]:
     paper = components.paper_config()
     newest = components.as_json(paper) if paper else {}
     before = {name: fields for name, fields in _BEFORE.items() if name in kept}
+    kept = kept | {"refine": solvers.kept_refinement(kept)}
     return _filled(kept, {name: newest[name] for name in newest if name not in NETWORK} | before)
 
 

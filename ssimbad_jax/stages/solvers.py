@@ -4,7 +4,7 @@ import functools
 import math
 import operator
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -51,7 +51,7 @@ SOLVERS = {
 }
 
 # Fields of `config.refine` that say how refined weights sample.
-OF_REFINEMENT = ("sampler", "sampler_steps", "grid_steps")
+OF_REFINEMENT = ("sampler", "sampler_steps", "grid_steps", "clip_denoised")
 
 # Options that not every solver uses, and what leaves them out.
 OFF = {"churn": 0, "eta": 0, "clip_denoised": False}
@@ -85,7 +85,8 @@ def name(config: ml_collections.ConfigDict) -> str:
 def describe(settings: ml_collections.ConfigDict) -> str:
     """Returns the solver of `config.eval` or `config.refine` in words."""
     part = f" of a {settings.grid_steps}-step grid" if settings.grid_steps else ""
-    return f"{settings.sampler}-{settings.sampler_steps}{part}"
+    clipped = ", estimates clipped" if settings.clip_denoised else ""
+    return f"{settings.sampler}-{settings.sampler_steps}{part}{clipped}"
 
 
 def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -96,6 +97,17 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
     changed.eval.guidance.update(sketch=1.0, reference=1.0, structure=0.0)
     return changed
+
+
+def kept_refinement(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a kept config says of refinement.
+
+    Args:
+        kept: by a run or a checkpoint, of any age. Refinements older than their own clip_denoised
+            went by that of `eval`.
+    """
+    of_eval = {n: value for n, value in kept.get("eval", {}).items() if n == "clip_denoised"}
+    return of_eval | kept.get("refine", {})
 
 
 def sigma_range(config: ml_collections.ConfigDict) -> tuple[float, float]:
@@ -124,6 +136,19 @@ def grid_problem(config: ml_collections.ConfigDict, section: str) -> Iterator[st
         )
 
 
+def option_problems(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
+    """Yields a line for each option of `eval` or `refine` that its sampler does not use."""
+    settings = config[section]
+    for option in OFF.keys() & settings.keys():
+        using = users(option, config.eval)
+        if settings[option] and settings.sampler not in using:
+            yield (
+                f"{section}.{option} is {settings[option]}, which {settings.sampler!r} does not "
+                f"use; set it to {OFF[option]}, or {section}.sampler to "
+                f"{' or '.join(map(repr, using))}"
+            )
+
+
 def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
     """Yields what is wrong with how `eval` samples, a line each."""
     evaluation = config.eval
@@ -137,14 +162,7 @@ def problems(config: ml_collections.ConfigDict) -> Iterator[str]:
         )
     if not evaluation.eta <= 1:
         yield f"eval.eta is {evaluation.eta}; set it to 1 or less"
-    for option, off in OFF.items():
-        using = users(option, evaluation)
-        if evaluation[option] and evaluation.sampler not in using:
-            yield (
-                f"eval.{option} is {evaluation[option]}, which {evaluation.sampler!r} does not "
-                f"use; set it to {off}, or eval.sampler to "
-                f"{' or '.join(map(repr, using))}"
-            )
+    yield from option_problems(config, "eval")
 
 
 def caution(config: ml_collections.ConfigDict) -> str:

@@ -58,6 +58,7 @@ def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:
 def _refinement(config: ml_collections.ConfigDict) -> Iterator[str]:
     refine = config.refine
     yield from solvers.grid_problem(config, "refine")
+    yield from solvers.option_problems(config, "refine")
     most_gradient = refine.gradient_steps or refine.sampler_steps
     for name, most in {
         "min_sampler_steps": refine.sampler_steps,

@@ -166,7 +166,8 @@ def _refined_solver(workdir: pathlib.Path, step: int | None) -> dict[str, Any]:
     checkpoints = checkpoint.Checkpoints(workdir / FOLDERS["refine"], read_only=True)
     try:
         step = checkpoints.latest_step() if step is None else step
-        kept = checkpoints.run_config(step).get("refine", {}) if step is not None else {}
+        config = checkpoints.run_config(step) if step is not None else {}
     finally:
         checkpoints.close()
+    kept = solvers.kept_refinement(config)
     return {name: kept[name] for name in solvers.OF_REFINEMENT if name in kept}
