@@ -5,6 +5,7 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib import figure
 
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import scores as scores_lib
@@ -280,6 +281,16 @@ def test_figures_are_drawn_of_the_rows_that_are_there(out):
             assert min(picture.size) > 300 and len(np.unique(np.asarray(picture))) > 10
     alone = found._replace(results=tuple(r for r in found.results if r.row is None))
     assert figures.write(out, alone) == []
+
+
+def test_refinements_with_clipped_estimates_stand_apart_from_the_curve_of_the_others(out):
+    _write(out, "refined_4_clipped", 0, {"own": {"ddim-4": (4, 20.0)}})
+    picture = figure.Figure()
+    about = next(about for about in figures.FIGURES if about.name == "refinement")
+    assert about.draw(picture, results.read(out))
+    drawn = {line.get_label(): list(line.get_xdata()) for line in picture.axes[0].lines}
+    assert drawn["refined, by K"] == [19.0]
+    assert drawn["refined, estimates clipped"] == [20.0]
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def _draw_curve(cell: axes_lib.Axes, of_row: Sequence[Result], key: str, colour:
 def _refinement(picture: figure.Figure, found: Results) -> bool:
     """Draws fidelity against sharpness: a move along the curve is no more than a compromise."""
     before = _by_calls(found, "ssimbad")
-    refined = _refined(found)
+    refined = _refined(found, clipped=False)
     if not before or not refined:
         return False
     regression = found.of_scoring("regression", "own")
@@ -137,6 +137,7 @@ def _refinement(picture: figure.Figure, found: Results) -> bool:
         ("before refinement, by calls", before, _COLOURS[0], "o-"),
         ("mean of eight answers", _of_means(found), _COLOURS[4], "*"),
         ("refined, by K", refined, _COLOURS[1], "s-"),
+        ("refined, estimates clipped", _refined(found, clipped=True), _COLOURS[1], "P"),
         ("regression", [regression] if regression else [], _COLOURS[2], "D"),
     )
     for cell_row, (x_metric, y_metric) in zip(cells, planes, strict=False):
@@ -258,8 +259,15 @@ def _is_mean(result: Result) -> bool:
     return results_lib.is_posterior_mean(result.method)
 
 
-def _refined(found: Results) -> list[Result]:
-    of_refined = [r for r in found.results if r.row is not None and r.row.start == "ssimbad"]
+def _refined(found: Results, clipped: bool) -> list[Result]:
+    """Returns what was refined, with clipped estimates or as in the paper, few calls first."""
+    of_refined = [
+        result
+        for result in found.results
+        if result.row is not None
+        and result.row.start == "ssimbad"
+        and result.row.fields.get("refine.clip_denoised", False) == clipped
+    ]
     return sorted(of_refined, key=lambda result: result.network_calls)
 
 

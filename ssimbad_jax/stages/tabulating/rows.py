@@ -110,6 +110,17 @@ ROWS: dict[str, Row] = {
         Row("scft", "SCFT", "scft"),
         _other_scale("table", "table scale"),
         _other_scale("best", "best c"),
+        # What a picture's tint can come through where GroupNorm takes the mean of each channel.
+        Row(
+            "refined_4_clipped",
+            "SSIMBaD refined, K = 4, estimates clipped",
+            fields={
+                "refine.sampler": "ddim",
+                "refine.sampler_steps": 4,
+                "refine.clip_denoised": True,
+            },
+            start="ssimbad",
+        ),
         # A GroupNorm that keeps colours, and colours that only the reference tells.
         _obedient("groups8", "8 groups", {"model.num_groups": 8}),
         _obedient(
