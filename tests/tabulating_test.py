@@ -162,6 +162,12 @@ def test_changes_reach_all_rows_and_leave_them_what_they_are():
     assert not any("pairs.npz" in flag for flag in scoring.config_flags)
 
 
+@pytest.mark.parametrize(("given", "used"), [("faces/", "faces"), ("/", "/"), ("", "")])
+def test_a_last_slash_makes_no_other_folder_of_pictures(given, used):
+    run = plan.Run(rows.ROWS["edm"], 0)
+    assert plan.config(plan.calls(plan.Settings(data=given), run)[0]).data.dir == used
+
+
 def test_a_scale_gives_single_rows_a_budget_of_their_own():
     steps = {}
     for name in ("refined_10", "refined_50"):

@@ -188,7 +188,7 @@ def _call(settings: Settings, run: Run, name: str, stages: str, scoring: rows_li
         **scoring,
         "seed": run.seed,
     }
-    where = {"data.dir": settings.data.rstrip("/"), "eval.pairs": settings.pairs}
+    where = {"data.dir": settings.data.rstrip("/") or settings.data, "eval.pairs": settings.pairs}
     if stages == "evaluate":
         where["eval.folder"] = name
     return Call(
