@@ -120,6 +120,7 @@ ROWS: dict[str, Row] = {
                 "refine.clip_denoised": True,
             },
             start="ssimbad",
+            seeds=2,
         ),
         # A GroupNorm that keeps colours, and colours that only the reference tells.
         _obedient("groups8", "8 groups", {"model.num_groups": 8}),
