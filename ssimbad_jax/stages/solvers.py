@@ -139,12 +139,12 @@ def grid_problem(config: ml_collections.ConfigDict, section: str) -> Iterator[st
 def option_problems(config: ml_collections.ConfigDict, section: str) -> Iterator[str]:
     """Yields a line for each option of `eval` or `refine` that its sampler does not use."""
     settings = config[section]
-    for option in OFF.keys() & settings.keys():
+    for option, off in OFF.items():
         using = users(option, config.eval)
-        if settings[option] and settings.sampler not in using:
+        if settings.get(option) and settings.sampler not in using:
             yield (
                 f"{section}.{option} is {settings[option]}, which {settings.sampler!r} does not "
-                f"use; set it to {OFF[option]}, or {section}.sampler to "
+                f"use; set it to {off}, or {section}.sampler to "
                 f"{' or '.join(map(repr, using))}"
             )
 
