@@ -62,3 +62,5 @@ def test_durations_have_three_digits(value, text):
 def test_errors_do_not_look_like_zero():
     assert numbers.error(0.126, 2) == "0.13"
     assert numbers.error(0.0042, 2) == "0.004"
+    assert numbers.error(0.0000047, 3) == "0.000005"
+    assert numbers.error(0.0, 2) == "0.00"

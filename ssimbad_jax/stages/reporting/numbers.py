@@ -47,7 +47,9 @@ def rounded(value: float, places: int) -> str:
 def error(value: float, places: int) -> str:
     """Returns a positive number with these places, or more if it would look like zero."""
     text = f"{value:.{places}f}"
-    return text if float(text) else f"{value:.1g}"
+    if float(text) or not value:
+        return text
+    return f"{value:.{-math.floor(math.log10(value))}f}"
 
 
 def decimals(values: Iterable[float], errors: Iterable[float]) -> int:
