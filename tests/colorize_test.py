@@ -273,7 +273,7 @@ def test_a_run_that_is_older_than_some_fields_of_training_can_be_used(finished_r
 
 def test_an_older_run_was_refined_with_the_clipping_of_its_evaluation(finished_run, tmp_path):
     config = json.loads((finished_run.workdir / components.CONFIG).read_text())
-    config["eval"]["clip_denoised"] = True
+    config["eval"] |= {"sampler": "ddim", "clip_denoised": True}
     del config["refine"]["clip_denoised"]
     (tmp_path / components.CONFIG).write_text(json.dumps(config))
     loaded = run.load_config(tmp_path)
