@@ -161,8 +161,19 @@ def test_paper_draws_are_the_official_ones():
     assert np.round([shift.min(), shift.max()], 2).tolist() == [-0.25, 0.25]
     np.testing.assert_allclose(start.mean(axis=0), 0.5, atol=0.004)
     np.testing.assert_allclose(shift.mean(axis=0), 0.0, atol=0.005)
-    apart = np.abs(np.diff(start + shift, axis=1))
-    assert apart.min() > 0.0099
+    # Where the two points end up apart, in steps, against the exact distribution: sums of uniform
+    # numbers that are rounded to steps, so that the outermost are half as likely, and never 0.
+    start_share, shift_share = np.ones(41), np.ones(51)
+    start_share[[0, -1]] = shift_share[[0, -1]] = 0.5
+    point_share = np.convolve(start_share, shift_share)
+    apart_share = np.convolve(point_share, point_share[::-1])
+    middle = len(apart_share) // 2
+    apart_share[middle] = 0.0
+    apart_share /= apart_share.sum()
+    apart = np.rint(100 * np.diff(start + shift, axis=1)[:, 0]).astype(int)
+    share = np.bincount(apart + middle, minlength=len(apart_share)) / len(apart)
+    spread = np.sqrt(apart_share * (1 - apart_share) / len(apart))
+    assert np.all(np.abs(share - apart_share) <= 5 * spread + 1e-4)
 
 
 def test_paper_folds_and_leaves_black_as_documented():
