@@ -102,8 +102,9 @@ def test_results_have_the_sketches_own_size_and_lines(coloured):
 def test_variants_differ(coloured):
     _, out = coloured
     for name in SIZES:
-        # The same noise gives the same picture to within 2 levels, see below.
-        assert np.abs(_pixels(out / f"{name}.png") - _pixels(out / f"{name}.2.png")).max() > 5
+        difference = np.abs(_pixels(out / f"{name}.png") - _pixels(out / f"{name}.2.png"))
+        # The same noise gives the same picture to within 2 levels in every pixel, see below.
+        assert difference.mean() > 2 and difference.max() > 15
 
 
 def test_a_sketch_alone_gets_the_colours_it_gets_in_a_folder(finished_run, coloured, tmp_path):

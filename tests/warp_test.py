@@ -171,6 +171,7 @@ def test_paper_draws_are_the_official_ones():
     apart_share[middle] = 0.0
     apart_share /= apart_share.sum()
     apart = np.rint(100 * np.diff(start + shift, axis=1)[:, 0]).astype(int)
+    assert np.abs(apart).min() >= 1
     share = np.bincount(apart + middle, minlength=len(apart_share)) / len(apart)
     spread = np.sqrt(apart_share * (1 - apart_share) / len(apart))
     assert np.all(np.abs(share - apart_share) <= 5 * spread + 1e-4)
