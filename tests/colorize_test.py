@@ -103,8 +103,8 @@ def test_variants_differ(coloured):
     _, out = coloured
     for name in SIZES:
         difference = np.abs(_pixels(out / f"{name}.png") - _pixels(out / f"{name}.2.png"))
-        # The same noise gives the same picture to within 2 levels in every pixel, see below.
-        assert difference.mean() > 2 and difference.max() > 15
+        # In the mean more than two pictures from the same noise do in any pixel, see below.
+        assert difference.mean() > 2
 
 
 def test_a_sketch_alone_gets_the_colours_it_gets_in_a_folder(finished_run, coloured, tmp_path):
@@ -118,29 +118,32 @@ def test_a_sketch_alone_gets_the_colours_it_gets_in_a_folder(finished_run, colou
     assert np.abs(difference).max() <= 2
 
 
-def test_the_model_is_shown_the_cleaned_sketch_and_the_reference(finished_run, inputs, tmp_path):
-    """The result can be made again by hand."""
+def test_the_model_is_shown_the_cleaned_sketch_the_reference_and_each_variants_noise(
+    finished_run, inputs, tmp_path
+):
+    """The results can be made again by hand."""
     config, workdir = finished_run
     (inputs / "sketches" / "b.png").unlink()
     shutil.rmtree(inputs / "sketches" / "sub")
-    _colorize(workdir, inputs, tmp_path / "out", lines="model", seed=3)
+    _colorize(workdir, inputs, tmp_path / "out", lines="model", seed=3, variants=2)
     path = inputs / "sketches" / "a.png"
     flat = line_art.flatten(picture_file.read_rgb(path))
     sketch = line_art.model_sketch(flat, config.data.condition_size, config.data.image_size)
     reference = picture_file.read_rgb(inputs / "references" / "r.png")
     square = np.asarray(reference.resize((32, 32), PIL.Image.Resampling.LANCZOS))
     square = conditions.resize(conditions.from_uint8(jax.numpy.asarray(square))[None], 16)
+    condition = np.concatenate([sketch[None], square], axis=-1)
     key = jax.random.fold_in(jax.random.key(3), int(colorize_files.digest(path)[:8], 16))
-    noise_key, _ = jax.random.split(jax.random.fold_in(key, 0))
     params = weights.load(config, workdir, sharding.data_mesh(jax.devices()[:1])).params
     sample = jax.jit(solvers.sample(config, components.noise_schedule(config, workdir)))
-    noise = jax.random.normal(noise_key, (1, 16, 16, 3))
-    condition = np.concatenate([sketch[None], square], axis=-1)
-    expected = np.asarray(conditions.to_uint8(sample(params, noise, condition, noise_key)))[0]
-    enlarged = PIL.Image.fromarray(expected).resize((160, 160), PIL.Image.Resampling.BICUBIC)
-    difference = _pixels(tmp_path / "out" / "a.png") - np.asarray(enlarged, int)[:, 20:140]
-    # The box is cut before it is enlarged, which matters at its edges.
-    assert np.abs(difference[:, 10:-10]).max() <= 2
+    for variant, name in enumerate(("a.png", "a.2.png")):
+        noise_key, _ = jax.random.split(jax.random.fold_in(key, variant))
+        noise = jax.random.normal(noise_key, (1, 16, 16, 3))
+        expected = np.asarray(conditions.to_uint8(sample(params, noise, condition, noise_key)))[0]
+        enlarged = PIL.Image.fromarray(expected).resize((160, 160), PIL.Image.Resampling.BICUBIC)
+        difference = _pixels(tmp_path / "out" / name) - np.asarray(enlarged, int)[:, 20:140]
+        # The box is cut before it is enlarged, which matters at its edges.
+        assert np.abs(difference[:, 10:-10]).max() <= 2
 
 
 @pytest.mark.usefixtures("grey_paint")
