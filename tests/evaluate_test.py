@@ -13,7 +13,15 @@ import pytest
 import skimage.metrics
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import colouring, components, evaluate, pictures, scores, solvers
+from ssimbad_jax.stages import (
+    colouring,
+    components,
+    evaluate,
+    pictures,
+    score_files,
+    scores,
+    solvers,
+)
 from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
@@ -86,12 +94,14 @@ def test_every_picture_counts(finished_run):
 
 def test_other_tools_find_the_same_scores_in_the_pngs(finished_run, test_pairs):
     folder = finished_run.workdir / "eval"
+    targets = _pixels(folder, score_files.TARGETS)
+    np.testing.assert_array_equal(targets, test_pairs.gt)
     for setting in pairs.SETTINGS:
         results = _pixels(folder, setting)
-        assert results.shape == test_pairs.gt.shape
+        assert results.shape == targets.shape
         psnr = [
             skimage.metrics.peak_signal_noise_ratio(truth, result)
-            for truth, result in zip(test_pairs.gt, results, strict=True)
+            for truth, result in zip(targets, results, strict=True)
         ]
         ssim = [
             skimage.metrics.structural_similarity(
@@ -102,7 +112,7 @@ def test_other_tools_find_the_same_scores_in_the_pngs(finished_run, test_pairs):
                 sigma=1.5,
                 use_sample_covariance=False,
             )
-            for truth, result in zip(test_pairs.gt, results, strict=True)
+            for truth, result in zip(targets, results, strict=True)
         ]
         row = _row(folder)
         assert row[f"psnr_{setting}"] == pytest.approx(np.mean(psnr), abs=1e-3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import pairs
-from ssimbad_jax.stages import score_files, scores
+from ssimbad_jax.stages import pictures, score_files, scores
 
 COUNT = 5
 METRICS = ("psnr", "ssim", "frechet_vgg16", "fid")
@@ -109,10 +109,41 @@ def test_pictures_of_an_earlier_scoring_do_not_stay(results, tmp_path):
     test_pairs = pairs.Pairs(drawn[0], drawn[0][..., 0], drawn[1], drawn[2])
     for count in (COUNT, 2):
         score_files.write_pictures(tmp_path, test_pairs, results, "euler-3", count)
-        for setting in pairs.SETTINGS:
-            names = sorted(path.name for path in (tmp_path / setting).iterdir())
+        for folder in (*pairs.SETTINGS, score_files.TARGETS):
+            names = sorted(path.name for path in (tmp_path / folder).iterdir())
             assert names == [f"{number:05d}.png" for number in range(count)]
     assert (tmp_path / "grid.png").is_file()
+
+
+def test_the_grid_has_the_best_the_middle_and_the_worst_by_ssim(results, tmp_path, monkeypatch):
+    count = 9
+    generator = np.random.default_rng(1)
+    drawn = [generator.integers(0, 256, (count, 8, 8, 3), np.uint8) for _ in range(6)]
+    test_pairs = pairs.Pairs(drawn[0], drawn[1][..., 0], drawn[2], drawn[3])
+    ssim = generator.permutation(np.linspace(0.1, 0.9, count))
+    for setting, pixels in zip(pairs.SETTINGS, drawn[4:], strict=True):
+        result = results[setting]["euler-3"]
+        result.scores.of_pictures["ssim"] = ssim[None]
+        results[setting]["euler-3"] = result._replace(pixels=pixels)
+    saved = []
+    monkeypatch.setattr(
+        pictures, "save_grid", lambda path, columns, titles: saved.append((columns, titles))
+    )
+    monkeypatch.setattr(score_files, "ROWS_OF_EACH_KIND", 1)
+    score_files.write_pictures(tmp_path, test_pairs, results, "euler-3", 1)
+    ((columns, titles),) = saved
+    shown = [np.argmax(ssim), np.argsort(ssim)[count // 2], np.argmin(ssim)]
+    expected = {
+        "sketch": test_pairs.sketch[..., None],
+        "reference": test_pairs.reference_same,
+        "target": test_pairs.gt,
+        "cross reference": test_pairs.reference_cross,
+    }
+    for title, column in zip(titles, columns, strict=True):
+        if title != "result":
+            np.testing.assert_array_equal(column, expected[title][shown])
+    np.testing.assert_array_equal(columns[2], drawn[4][shown])
+    np.testing.assert_array_equal(columns[5], drawn[5][shown])
 
 
 def test_the_grid_needs_no_ssim(results, tmp_path):

@@ -1,7 +1,7 @@
 """Scoring: how near coloured sketches come to the truth, with the model's and other references.
 
     checkpoints/{refine,pretrain} + test pictures
-        -> eval/{metrics.json,per_image.csv,grid.png,denoising.png,same/,cross/}
+        -> eval/{metrics.json,per_image.csv,grid.png,denoising.png,same/,cross/,target/}
 
 Results are scored as the 8-bit pictures that are saved, so that other tools find the same.
 """

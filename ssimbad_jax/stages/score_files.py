@@ -14,6 +14,7 @@ from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import pictures, scores
 
 ROWS_OF_EACH_KIND = 3
+TARGETS = "target"  # the folder beside those of the settings
 
 # Of the printed table, in letters.
 _LABEL_WIDTH, _CELL_WIDTH = 25, 18
@@ -117,12 +118,16 @@ def write_pictures(
     method: str,
     save_images: int,
 ) -> None:
-    """Writes single results, and a grid of the best, median and worst by SSIM."""
-    for setting in pairs.SETTINGS:
+    """Writes single results with their targets, and a grid of the best, median and worst by SSIM.
+
+    The targets are of the same names, so that other programs can score the results.
+    """
+    single = {setting: results[setting][method].pixels for setting in pairs.SETTINGS}
+    for name, pixels in {**single, TARGETS: test_pairs.gt}.items():
         # An earlier scoring may have left more pictures than this one.
-        shutil.rmtree(folder / setting, ignore_errors=True)
-        for number, pixels in enumerate(results[setting][method].pixels[:save_images]):
-            pictures.save_png(folder / setting / f"{number:05d}.png", pixels)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        for number, picture in enumerate(pixels[:save_images]):
+            pictures.save_png(folder / name / f"{number:05d}.png", picture)
     same, cross = (results[setting][method] for setting in pairs.SETTINGS)
     ssim = same.scores.of_pictures.get("ssim")
     # Where SSIM was not asked for, in the order of the pictures.
