@@ -5,7 +5,8 @@
 The file is a checkpoint of SSIMBaD (Lightning), a `.pth` of AnimeDiffusion, or safetensors such as
 `torch_export` writes. It is read without PyTorch, and nothing in it is executed. Sizes of the
 network, noise levels and solver follow from the file; what it does not tell has the official value.
-Any field can be set: `--config.model.num_heads=8`.
+Any field can be set: `--config.model.num_heads=8`. From Python, `unet_params(state_dict, unet)`
+turns arrays by their official names into the parameters of a `models.unet.UNet`.
 """
 
 import pathlib
@@ -16,30 +17,34 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from ssimbad_jax.models.official_unet import unet_params as unet_params  # for use from Python
 from ssimbad_jax.stages import components, failures, import_weights, remote
 
-_SOURCE = flags.DEFINE_string("from", None, "The file of weights.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Workdir to make.", required=True)
-_METHOD = flags.DEFINE_enum(
-    "method", "auto", ["auto", *import_weights.METHODS], "What the weights were trained with."
-)
-_WEIGHTS = flags.DEFINE_enum(
-    "weights", "auto", import_weights.KINDS, "Whether they are refined; auto: as the file says."
-)
-_PREFIX = flags.DEFINE_string(
-    "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
-)
-remote.refuse_in_flags("from", "out")
+
+def _define_flags() -> None:
+    """Defines the flags of the program, which `unet_params` alone comes without."""
+    flags.DEFINE_string("from", None, "The file of weights.", required=True)
+    flags.DEFINE_string("out", None, "Workdir to make.", required=True)
+    flags.DEFINE_enum(
+        "method", "auto", ["auto", *import_weights.METHODS], "What the weights were trained with."
+    )
+    flags.DEFINE_enum(
+        "weights", "auto", import_weights.KINDS, "Whether they are refined; auto: as the file says."
+    )
+    flags.DEFINE_string(
+        "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
+    )
+    remote.refuse_in_flags("from", "out")
+    # Only its overridden fields are used: the values that stay are those that the file tells.
+    config_flags.DEFINE_config_dict(
+        "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
+    )
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the flags; unknown fields of the config end the program with one line."""
     try:
-        # Only its overridden fields are used: the values that stay are those that the file tells.
-        # Defined here, since ml_collections looks at the command line at once.
-        config_flags.DEFINE_config_dict(
-            "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
-        )
+        _define_flags()  # here, since ml_collections looks at the command line at once
         remaining = app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError) as error:
         unknown, remedy = failures.unknown_field(error)
@@ -53,14 +58,15 @@ def main(argv: Sequence[str]) -> None:
     """Makes the run."""
     del argv
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    given = flags.FLAGS
     with failures.in_one_line():
         import_weights.import_weights(
-            pathlib.Path(_SOURCE.value).expanduser(),
-            pathlib.Path(_OUT.value).expanduser(),
-            overrides=config_flags.get_override_values(flags.FLAGS["config"]),
-            method=_METHOD.value,
-            kind=_WEIGHTS.value,
-            prefix=_PREFIX.value,
+            pathlib.Path(given["from"].value).expanduser(),
+            pathlib.Path(given["out"].value).expanduser(),
+            overrides=config_flags.get_override_values(given["config"]),
+            method=given["method"].value,
+            kind=given["weights"].value,
+            prefix=given["prefix"].value,
         )
 
 

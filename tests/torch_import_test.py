@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 
+from ssimbad_jax import torch_import
+from ssimbad_jax.models import official_unet
 from tests import official_weights
 
 _REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -66,3 +69,8 @@ def test_refusals_are_one_line_and_write_nothing(results, name, message):
     assert (status, said) == (1, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
     assert not out.exists()
+
+
+def test_the_conversion_is_there_for_python_without_the_programs_flags():
+    assert torch_import.unet_params is official_unet.unet_params
+    assert "from" not in flags.FLAGS
