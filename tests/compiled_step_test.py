@@ -1,4 +1,4 @@
-"""What XLA made of the training step: its communication, its memory, how often it is compiled."""
+"""What XLA made of the training step: communication, memory, compilation, and `jax.pmap`'s view."""
 
 import collections
 import functools
@@ -6,6 +6,7 @@ import re
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from ssimbad_jax.data import pipeline
@@ -22,7 +23,7 @@ _ARRAY = re.compile(r"\b(f32|bf16|f16|s32|u32|u8|pred)\[([\d,]*)\]")
 _BYTES = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "u8": 1, "pred": 1}
 _STEPS = 3
 
-Step = collections.namedtuple("Step", "jitted compiled state batch key")
+Step = collections.namedtuple("Step", "jitted compiled state batch key job config")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def step(tmp_path_factory, quick_compilation):
     batch = {"image": pixels}
     state, key = new_state(job.init_params()), jax.device_put(jax.random.key(0), everywhere)
     on_devices = jax.device_put(batch, sharding.over_batch(mesh))
-    return Step(jitted, jitted.lower(state, on_devices, key).compile(), state, batch, key)
+    compiled = jitted.lower(state, on_devices, key).compile()
+    return Step(jitted, compiled, state, batch, key, job, config)
 
 
 def _bytes(tree):
@@ -85,3 +87,34 @@ def test_steps_are_compiled_once_and_touch_no_host_memory(step):
     assert step.jitted._cache_size() == 1
     assert all(leaf.is_deleted() for leaf in before)
     assert int(state.step) == _STEPS
+
+
+def test_pmap_with_pmean_finds_the_gradient_of_the_step(step):
+    """The design card's pmapped step is the same computation, said with `lax.pmean`."""
+
+    def mean_loss(params, examples):
+        return step.job.loss_fn(params, examples).mean()
+
+    examples = jax.jit(step.job.draw_training)(jax.random.fold_in(step.key, 0), step.batch)
+    examples = examples._replace(warp_map=None)  # the loss does not read it
+    params = jax.tree.map(np.asarray, step.state.params)
+    pmapped = jax.pmap(
+        lambda params, examples: jax.lax.pmean(jax.grad(mean_loss)(params, examples), "data"),
+        axis_name="data",
+        in_axes=(None, 0),
+    )(params, jax.tree.map(lambda x: np.asarray(x).reshape(8, -1, *x.shape[1:]), examples))
+    expected = jax.tree.map(lambda gradient: np.asarray(gradient[0]), pmapped)
+
+    state, metrics = step.jitted(
+        jax.tree.map(lambda x: x.copy(), step.state),
+        jax.device_put(step.batch, sharding.over_batch(sharding.data_mesh())),
+        step.key,
+    )
+    norm = float(optax.tree.norm(expected))
+    assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    # Adam's first moment is, after its first step, a tenth of the clipped gradient.
+    clipped = 10 * max(1.0, norm / step.config.train.clip_norm)
+    found = jax.tree.map(lambda moment: clipped * moment, optax.tree.get(state.opt_state, "mu"))
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5 * norm), found, expected
+    )

@@ -195,6 +195,17 @@ def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, continued.state, before.state)
 
 
+def test_a_gradient_that_overflows_stops_the_run_though_the_loss_is_finite(tmp_path):
+    def large_at_8(step):
+        batch = toy_problem.batch_at(step)
+        return {"x": batch["x"] * 1e15} if step == 8 else batch
+
+    with pytest.raises(
+        loop.NonFiniteError, match=r"step 9 the gradient_norm is inf.*checkpoints/6.*checkpoints/8"
+    ):
+        Run(tmp_path, large_at_8)
+
+
 def test_a_bad_step_right_after_a_checkpoint_is_told_again_and_again(tmp_path):
     def bad_at_6(step):
         batch = toy_problem.batch_at(step)

@@ -31,6 +31,8 @@ def assert_same_log(first: pathlib.Path, second: pathlib.Path) -> None:
     """Every row of the log, without its times, and the pictures drawn on the way."""
     logs = [metric_log.read(workdir / "metrics.jsonl") for workdir in (first, second)]
     assert _without_times(logs[0]) == _without_times(logs[1])
+    folders = [workdir / "samples" for workdir in (first, second)]
+    assert _bytes_of(folders[0], "*.png") == _bytes_of(folders[1], "*.png")
 
 
 def assert_same_calibration(first: pathlib.Path, second: pathlib.Path) -> None:

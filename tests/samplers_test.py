@@ -1,5 +1,7 @@
 """Samplers against the official ones and against an exact solution."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,27 @@ def test_churn_draws_noise_and_keeps_the_distribution():
     np.testing.assert_array_equal(draws[0], draws[1])
     assert np.abs(draws[0] - draws[2]).max() > 0.1
     assert draws[0].std() == pytest.approx(SIGMA_OF_DATA, rel=0.05)
+
+
+@pytest.mark.parametrize("amount", [2.0, 1e3])
+def test_churn_is_that_of_algorithm_2(amount):
+    """Raised noise levels and added noise, in float64 (Karras et al. 2022, Algorithm 2)."""
+    noise, key = jax.random.normal(jax.random.key(0), (1, 8, 8, 3)), jax.random.key(1)
+    grid = np.array([80.0, 60.0, 5.0, 0.1, 0.05, 0.0])
+    churn = samplers.Churn(amount, sigma_min=0.1, sigma_max=60.0, noise_scale=1.007)
+    passed = samplers.trajectory(
+        samplers.euler, gaussian_denoise, noise, grid, key=key, churn=churn
+    )
+    x = grid[0] * np.asarray(noise, np.float64)
+    for number, (sigma, sigma_next) in enumerate(itertools.pairwise(grid)):
+        gamma = min(amount / 5, np.sqrt(2) - 1) if 0.1 <= sigma <= 60.0 else 0.0
+        raised = sigma + gamma * sigma
+        drawn = 1.007 * np.asarray(samplers.draw_noise(key, number, noise), np.float64)
+        x = x + np.sqrt(raised**2 - sigma**2) * drawn
+        np.testing.assert_allclose(passed.sigma[number], raised, rtol=1e-6)
+        np.testing.assert_allclose(passed.state[number], x, rtol=1e-4, atol=1e-4 * raised)
+        slope = (x - np.asarray(gaussian_denoise(x, np.full(1, raised)), np.float64)) / raised
+        x = x + (sigma_next - raised) * slope
 
 
 @pytest.mark.parametrize("sampler", [samplers.euler, samplers.heun])

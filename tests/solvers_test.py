@@ -71,6 +71,15 @@ def test_a_start_from_the_posterior_mean(config, tmp_path, exact_network):
     assert np.abs(renoised - noise).max() > 0.5, "the noise is not that of the mean"
 
 
+def test_the_posterior_mean_is_one_call_at_sigma_max(config, tmp_path, exact_network):
+    config.calibrate.scale, config.diffusion.sigma_max = "rational", 20.0
+    schedule = components.noise_schedule(config, tmp_path)
+    noise = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    result = solvers.posterior_mean(config, schedule)(None, noise, None, jax.random.key(1))
+    expected = gaussian_mixture.denoise(20.0 * noise, np.full(2, 20.0))
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("stream", [solvers._MEAN, solvers._START])
 def test_what_is_drawn_before_a_walk_is_no_noise_of_a_step(stream):
     keys = jax.random.split(jax.random.key(0), 2)

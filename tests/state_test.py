@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ssimbad_jax.training import sharding
@@ -33,6 +34,26 @@ def test_loss_falls():
     assert last["loss"] < 0.5 * first["loss"]
 
 
+def test_each_step_draws_with_the_key_folded_with_its_number():
+    def draw(key, batch):
+        return jax.random.normal(key, batch["x"].shape[:1])
+
+    step = jax.jit(
+        state_lib.make_train_step(
+            draw,
+            lambda params, examples: examples + params["b"],
+            optax.sgd(0.0),
+            state_lib.Averaging(1e9, toy_problem.BATCH_SIZE),
+        )
+    )
+    state = state_lib.init_state(toy_problem.new_state().params, optax.sgd(0.0))
+    for number in range(3):
+        batch = toy_problem.batch_at(number)
+        state, metrics = step(state, batch, KEY)
+        expected = draw(jax.random.fold_in(KEY, number), batch).mean()
+        assert metrics["loss"] == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize("accumulate", [2, 8])
 def test_accumulated_gradients_equal_the_whole_batch(accumulate):
     whole = run(jax.jit(toy_problem.make_step()))
@@ -57,36 +78,16 @@ def test_one_device_equals_eight():
     assert_trees_close(*states, rtol=1e-5, atol=1e-6)
 
 
-def test_pmap_with_pmean_finds_the_gradient_of_the_mesh_step():
-    """The design card's pmapped step is the same computation, said with `lax.pmean`."""
-    params, examples = (
-        toy_problem.new_state().params,
-        toy_problem.draw(KEY, toy_problem.batch_at(0)),
-    )
-
-    def mean_loss(params, examples):
-        return toy_problem.loss_fn(params, examples).mean()
-
-    mesh = sharding.data_mesh()
-    on_mesh = jax.jit(
-        jax.grad(mean_loss), in_shardings=(sharding.replicated(mesh), sharding.over_batch(mesh))
-    )(params, examples)
-    by_device = jax.tree.map(lambda x: x.reshape(8, -1, *x.shape[1:]), examples)
-    pmapped = jax.pmap(
-        lambda params, examples: jax.lax.pmean(jax.grad(mean_loss)(params, examples), "data"),
-        axis_name="data",
-        in_axes=(None, 0),
-    )(params, by_device)
-    assert_trees_close(on_mesh, jax.tree.map(lambda g: g[0], pmapped), rtol=1e-5)
-
-
-def test_a_bad_step_leaves_the_state_and_stops_its_advance():
+# The loss is not a number, or only the gradient's norm is infinite.
+@pytest.mark.parametrize("value,is_loss_finite", [(jnp.nan, False), (1e15, True)])
+def test_a_bad_step_leaves_the_state_and_stops_its_advance(value, is_loss_finite):
     step = jax.jit(toy_problem.make_step(), donate_argnums=0)
     state, _ = run(jax.jit(toy_problem.make_step()), 3)
     before = jax.tree.map(np.asarray, state)
-    bad = {"x": toy_problem.batch_at(3)["x"].at[0, 0].set(jnp.nan)}
+    bad = {"x": toy_problem.batch_at(3)["x"].at[0, 0].set(value)}
     state, metrics = step(state, bad, KEY)
     assert not metrics["is_finite"]
+    assert jnp.isfinite(metrics["loss"]) == is_loss_finite
     state, metrics = step(state, toy_problem.batch_at(4), KEY)
     assert metrics["is_finite"]
     assert not state.is_healthy

@@ -165,6 +165,27 @@ def test_dropping_conditions_changes_nothing_else(prepared_dir, stored):
     assert not (others == dropping).all(axis=-1).any()
 
 
+@pytest.mark.parametrize("weighting", ["uniform", "edm"])
+def test_the_loss_of_each_example_is_weighted(prepared_dir, stored, monkeypatch, weighting):
+    config = tiny_run.make_config(
+        prepared_dir, calibrate__scale="rational", train__loss_weighting=weighting
+    )
+    monkeypatch.setattr(
+        components,
+        "denoise_with_params",
+        lambda *_: lambda params, noisy, sigma, condition: jax.numpy.zeros_like(noisy),
+    )
+    batch = {"image": stored["image"][:8]}
+    examples = jax.jit(_drawing(train.draw_examples, config))(jax.random.key(0), batch)
+    loss_fn = train.LOSSES["denoising"](config, components.noise_schedule(config, None))
+    # Of the answer "all grey" the error is the picture itself.
+    expected = np.square(examples.image).mean(axis=(1, 2, 3))
+    if weighting == "edm":  # 1 / c_out^2, Karras et al. 2022, table 1
+        data, sigma = config.diffusion.sigma_data, np.asarray(examples.sigma)
+        expected *= (sigma**2 + data**2) / (sigma * data) ** 2
+    np.testing.assert_allclose(loss_fn(None, examples), expected, rtol=1e-4)
+
+
 def test_validation_losses_do_not_depend_on_dropout(prepared_dir, tmp_path, monkeypatch):
     losses = {}
     for share in (0.0, 0.9):
