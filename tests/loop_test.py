@@ -27,8 +27,17 @@ SETTINGS = loop.LoopSettings(
 class Run:
     """One call of the loop, as a program that may be started again would make it."""
 
-    def __init__(self, workdir, batch_at=toy_problem.batch_at, total_steps=12):
+    def __init__(self, workdir, batch_at=toy_problem.batch_at, total_steps=12, hooks_take=0.0):
         self.sampled, self.announced = [], []
+
+        def validate(state):
+            time.sleep(hooks_take)
+            return float(jnp.abs(state.ema_params["w"] - 1).sum())
+
+        def sample(state):
+            time.sleep(hooks_take)
+            self.sampled.append(int(state.step))
+
         checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=5)
         newest = checkpoints.latest_step()
         self.start, samples, state = newest or 0, 0, toy_problem.new_state()
@@ -49,8 +58,8 @@ class Run:
                 run_config={"a": 1},
                 hooks=loop.Hooks(
                     learning_rate=optimizer.learning_rate_schedule(toy_problem.SETTINGS),
-                    validate=lambda state: float(jnp.abs(state.ema_params["w"] - 1).sum()),
-                    sample=lambda state: self.sampled.append(int(state.step)),
+                    validate=validate,
+                    sample=sample,
                     announce=self.announced.append,
                 ),
                 checkpoints=checkpoints,
@@ -177,6 +186,16 @@ def test_a_save_that_failed_is_told_before_the_next_one_is_due(tmp_path, monkeyp
     with pytest.raises(checkpoint.SaveError, match=r"No space left.*MB free.*same command"):
         Run(tmp_path, slow)
     assert max(steps) < 11
+
+
+def test_validation_and_pictures_do_not_count_as_slow_training(tmp_path):
+    seconds = 0.5
+    Run(tmp_path, hooks_take=seconds)
+    rows = [row for row in metric_log.read(tmp_path / "metrics.jsonl") if "loss" in row]
+    most_steps = 4  # of a row; a hook is called within each row's steps
+    # Not in the first row, whose steps are compiled.
+    for row in rows[1:]:
+        assert row["images_per_second"] > most_steps * SETTINGS.batch_size / seconds
 
 
 def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):

@@ -1,6 +1,7 @@
 """The training loop, for pretraining and whatever else has a loss."""
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
@@ -137,11 +138,14 @@ def train(
                     _describe_stop(error, good, state, checkpoints, name)
                 ) from None
             if at_checkpoint or stops:
-                save(state, validate=at_checkpoint)  # whoever sends a signal may not wait long
+                with reader.paused(state):
+                    save(state, validate=at_checkpoint)  # whoever sends a signal may not wait long
             elif step % settings.validate_every == 0:
-                log.write(step, {"validation_loss": hooks.validate(state)})
+                with reader.paused(state):
+                    log.write(step, {"validation_loss": hooks.validate(state)})
             if step % settings.sample_every == 0 or step == settings.total_steps:
-                hooks.sample(state)
+                with reader.paused(state):
+                    hooks.sample(state)
             bar.advance(note=reader.note)
             if stops:
                 checkpoints.wait()
@@ -180,6 +184,14 @@ class _MetricReader:
             self._read(read_step, jax.device_get(read_metrics))
         if flush and self._window:
             self._write_row(step)
+
+    @contextlib.contextmanager
+    def paused(self, state: state_lib.TrainState) -> Iterator[None]:
+        """Leaves the time meanwhile out of the pictures a second, when all steps are done."""
+        jax.block_until_ready(state)
+        begin = time.monotonic()
+        yield
+        self._window_begin += time.monotonic() - begin
 
     def _read(self, step: int, metrics: dict[str, np.ndarray]) -> None:
         if not metrics["is_finite"]:
