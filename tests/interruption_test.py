@@ -25,6 +25,23 @@ with interruption.handled():
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
 )
+_COMPILES = """
+import os
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+import jax, jax.numpy as jnp
+from ssimbad_jax.stages import failures
+
+def long_to_compile(x):
+    for number in range(150):
+        x = jnp.sin(x @ x) + number
+    return x
+
+with failures.in_one_line():
+    lowered = jax.jit(long_to_compile).lower(jnp.ones((8, 8)))
+    print("ready", flush=True)
+    lowered.compile()
+    print("compiled", flush=True)
+"""
 _HOST = (
     _IMPORT
     + """
@@ -97,9 +114,19 @@ def test_a_signal_of_an_earlier_run_is_forgotten():
 
 def test_the_exit_status_tells_an_interruption_from_a_failure(capsys):
     with pytest.raises(SystemExit) as stopped, failures.in_one_line():
-        signal.raise_signal(signal.SIGINT)
+        raise interruption.Interrupted("stopped after a step", agreed=True)
     assert stopped.value.code == interruption.EXIT_STATUS == 75
     assert "Run the same command again to continue" in capsys.readouterr().out
+
+
+def test_a_signal_while_xla_compiles_stops_in_good_order():
+    with _start(_COMPILES) as process:
+        _wait_until_ready(process)
+        time.sleep(0.5)  # now it is inside the compiler
+        process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+        assert "Run the same command again to continue" in said and "compiled" not in said
+        assert process.wait(60) == interruption.EXIT_STATUS
 
 
 def test_a_second_signal_ends_at_once_whatever_the_program_does():

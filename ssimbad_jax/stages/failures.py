@@ -68,7 +68,10 @@ def in_one_line() -> Iterator[None]:
             yield
     except interruption.Interrupted as stop:
         progress.say(f"{stop}. Run the same command again to continue.")
-        hosts.leave(interruption.EXIT_STATUS, together=stop.agreed)
+        if stop.agreed:
+            hosts.leave(interruption.EXIT_STATUS, together=True)
+        # XLA may have been compiling: jax then crashes when the interpreter unwinds.
+        hosts.leave_at_once(interruption.EXIT_STATUS)
     except Exception as error:
         if hosts.is_lost_process(error):
             hosts.leave(
