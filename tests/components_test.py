@@ -1,5 +1,7 @@
 """What a config describes, built."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +87,29 @@ def test_the_scale_is_the_one_that_calibration_chose(prepared_dir, tmp_path, cho
     grid = schedule.sigma_grid(8)
     u = scale.forward(grid[:-1])
     np.testing.assert_allclose(np.diff(u), np.diff(u).mean(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "calibrate.scale",
+            "table",
+            r"scale was 'best' and is 'table' now; run --stages=calibrate",
+        ),
+        ("diffusion.sigma_max", 160.0, r"sigma_max was 80\.0 and is 160\.0 now"),
+    ],
+)
+def test_a_calibration_for_another_config_is_refused(config, tmp_path, field, value, message):
+    made_for = {"scale": "best", "sigma_min": 0.002, "sigma_max": 80.0, "seed": 7}
+    record = {"request": made_for, "chosen": {"kind": "rational", "c": 0.2}}
+    (tmp_path / "calibration.json").write_text(json.dumps(record))
+    config.calibrate.scale = "best"
+    scale = components.sigma_scale_of_run(config, tmp_path)
+    assert scale.forward(0.2) == pytest.approx(0.5)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        components.noise_schedule(config, tmp_path)
 
 
 def test_weightings_are_the_papers_and_karras(config):

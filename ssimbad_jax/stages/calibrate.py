@@ -97,6 +97,35 @@ def scale_from_json(path: pathlib.Path, which: str = "chosen") -> sigma_scale.Si
     return _scale_from_record(_read(path, which)[which])
 
 
+def chosen_scale(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> sigma_scale.SigmaScale:
+    """Returns the scale that the run's calibration chose.
+
+    Args:
+        config: `calibrate.scale`, `diffusion.sigma_min` and `diffusion.sigma_max` are read.
+        workdir: of the run.
+
+    Raises:
+        FileNotFoundError: there is no calibration.
+        ValueError: the file is not a calibration, or one of another kind of scale or range.
+    """
+    path = workdir / RESULT
+    scale = scale_from_json(path)
+    asked = {
+        "scale": config.calibrate.scale,
+        "sigma_min": config.diffusion.sigma_min,
+        "sigma_max": config.diffusion.sigma_max,
+    }
+    before = {name: value for name, value in _read(path)["request"].items() if name in asked}
+    if difference := _difference(before, asked):
+        raise ValueError(
+            f"{path} does not fit the config: {difference}; run --stages=calibrate first, or set "
+            "the field to what it was"
+        )
+    return scale
+
+
 def _request(
     config: ml_collections.ConfigDict, images: np.ndarray, fingerprint: str
 ) -> dict[str, Any]:

@@ -152,10 +152,11 @@ def sigma_scale_of_run(
 
     Raises:
         FileNotFoundError: the scale is to come from a calibration that was not run.
+        ValueError: the calibration is damaged, or does not fit the config.
     """
     if config.calibrate.scale == "rational":
         return sigma_scale.rational(config.calibrate.c)
-    return calibrate.scale_from_json(workdir / calibrate.RESULT)
+    return calibrate.chosen_scale(config, workdir)
 
 
 PRECONDITIONINGS: dict[str, Callable[[float], denoiser.Precondition]] = {
