@@ -111,6 +111,18 @@ def test_a_workdir_among_the_pictures_is_refused_before_anything_is_written(prep
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("stages", [["calibrate", "train"], ["train", "evaluate"]])
+def test_a_folder_without_pictures_is_refused_before_anything_is_written(
+    prepared_dir, tmp_path, stages
+):
+    for place, problem in ((tmp_path / "nowhere", "there is no folder"), (tmp_path, "no file")):
+        config = tiny_run.make_config(prepared_dir, data__dir=str(place))
+        workdir = tmp_path.with_name("run")
+        with pytest.raises(validation.ConfigError, match=rf"data\.dir is '{place}': {problem}"):
+            run.run(config, workdir, stages)
+        assert not workdir.exists()
+
+
 def test_pairs_of_another_size_are_refused_before_anything_is_written(prepared_dir, tmp_path):
     pictures = np.zeros((2, 32, 32, 3), np.uint8)
     np.savez(

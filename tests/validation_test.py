@@ -265,6 +265,24 @@ def test_devices_divide_among_hosts():
     validation.check(_config(), 8, 2, refines=False)
 
 
+def test_a_batch_needs_as_many_built_in_faces():
+    batch_size = _config()["train"]["batch_size"]
+    faces = batch_size + batch_size // 9  # a tenth is for validation
+    validation.check(_config(**{"data.toy_faces_train": faces}), 1)
+    few = {"data.toy_faces_train": batch_size}
+    with pytest.raises(
+        validation.ConfigError,
+        match=rf"train is {batch_size}: .* train\.batch_size = {batch_size};",
+    ):
+        validation.check(_config(**few), 1)
+    validation.check(_config(**few, **{"data.dir": "pictures"}), 1)
+    refinement = {"refine.batch_size": 2 * batch_size}
+    many = {"data.toy_faces_train": faces, **refinement}
+    validation.check(_config(**many), 1, refines=False)
+    with pytest.raises(validation.ConfigError, match=r"fewer than refine\.batch_size"):
+        validation.check(_config(**many), 1)
+
+
 @pytest.mark.parametrize(
     ("folders", "inside", "outside"),
     [

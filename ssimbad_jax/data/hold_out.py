@@ -27,6 +27,11 @@ class Subset:
         return f"Subset({self._source!r}, {len(self)})"
 
 
+def validation_count(asked: int, total: int) -> int:
+    """Returns how many of `total` pictures are set aside: as asked, but at most a tenth, or one."""
+    return min(asked, max(1, total // 10))
+
+
 def hold_out(source: pipeline.Source, count: int, seed: int) -> tuple[Subset, Subset]:
     """Splits a source at random.
 

@@ -233,7 +233,7 @@ def optimizer_settings(
 def training_split(config: ml_collections.ConfigDict) -> tuple[hold_out.Subset, hold_out.Subset]:
     """Returns the pictures to train on and those held out of the training split."""
     source = pipeline.open_source(data_builder(config), "train")
-    count = min(config.train.validation_images, max(1, len(source) // 10))
+    count = hold_out.validation_count(config.train.validation_images, len(source))
     return hold_out.hold_out(source, count, config.seed)
 
 

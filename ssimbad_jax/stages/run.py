@@ -109,6 +109,8 @@ def run(
     validation.check(config, jax.device_count(), jax.process_count(), refines)
     validation.check_workdir(config, workdir)
     folders = (workdir, components.prepared_dir(config))
+    if _MAKING & set(stages):
+        validation.check_pictures(config)
     if "evaluate" in stages:
         evaluate.check_files(config)  # a bad file is refused now, not after the training
     if refines and "train" not in stages:

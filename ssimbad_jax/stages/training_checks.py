@@ -1,9 +1,10 @@
 """Refuses trainings and refinements that cannot work; part of `stages.validation`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import ml_collections
 
+from ssimbad_jax.data import hold_out
 from ssimbad_jax.stages import solvers
 
 # Sections of the config that say how to train; their common fields have common bounds.
@@ -25,6 +26,7 @@ def problems(
     # Refinement has small batches, and makes do with the devices of one host that divide them.
     if refines or num_processes == 1:
         yield from _batches("refine", config.refine, num_devices if num_processes > 1 else 1)
+    yield from _built_in_faces(config, SECTIONS if refines else ("train",))
     yield from _lengths(config)
     yield from _refinement(config)
 
@@ -36,6 +38,18 @@ def _batches(name: str, section: ml_collections.ConfigDict, devices: int) -> Ite
             f"{name}.batch_size is {size}, not divisible by {devices} device(s) times "
             f"{name}.accumulate = {accumulate}; set it to a multiple of {accumulate * devices}"
         )
+
+
+def _built_in_faces(config: ml_collections.ConfigDict, names: Iterable[str]) -> Iterator[str]:
+    faces = config.data.toy_faces_train
+    left = faces - hold_out.validation_count(config.train.validation_images, faces)
+    for name in names:
+        batch_size = config[name].batch_size
+        if not config.data.dir and left < batch_size:
+            yield (
+                f"data.toy_faces_train is {faces}: {left} to train on beside those for validation, "
+                f"fewer than {name}.batch_size = {batch_size}; raise it, or lower {name}.batch_size"
+            )
 
 
 def _lengths(config: ml_collections.ConfigDict) -> Iterator[str]:

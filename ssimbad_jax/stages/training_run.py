@@ -88,6 +88,12 @@ def run(
     """
     section = config[job.name]
     training, validation = components.training_split(config)
+    if len(training) < section.batch_size:
+        raise ValueError(
+            f"{job.name}.batch_size is {section.batch_size}, but there are {len(training)} "
+            f"pictures to train on, and {len(validation)} more for validation; lower it, or add "
+            "pictures"
+        )
     settings = components.optimizer_settings(section, len(training))
     checkpoints = checkpoint.Checkpoints(workdir / job.checkpoints, section.keep_checkpoints)
     run_config = continuation.record(config, training.fingerprint) | job.facts

@@ -47,7 +47,7 @@ AT_LEAST = {
     "data.colour_jitter": 0,
     "data.max_bad_fraction": 0,
     "data.num_workers": 0,
-    "data.toy_faces_train": 1,
+    "data.toy_faces_train": 2,  # one is held out
     "data.toy_faces_test": 2,
     "model.base_channels": 1,
     "model.num_res_blocks": 1,
@@ -170,6 +170,20 @@ def check_workdir(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
                 f"--workdir={workdir} lies in {folder}, where it is searched for pictures to train "
                 "on (data.dir); set it to a folder elsewhere"
             )
+
+
+def check_pictures(config: ml_collections.ConfigDict) -> None:
+    """Looks for the pictures of `data.dir`, without opening them.
+
+    Raises:
+        ConfigError: there are none, or not as pairs.
+    """
+    if not config.data.dir or bucket.is_address(config.data.dir):
+        return
+    try:
+        picture_folder.find_pictures(pathlib.Path(config.data.dir).expanduser())
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f"data.dir is {config.data.dir!r}: {error}") from error
 
 
 def check_model(config: ml_collections.ConfigDict) -> None:
