@@ -113,8 +113,8 @@ def get_config() -> ml_collections.ConfigDict:
     losses.bounded = 0.0  # squared error of clipped pictures that pulls on what left [0, 1]
     losses.paper = 0.0  # the official squared error of clipped pictures, which leaves white holes
     losses.ms_ssim = 0.0  # 1 - MS-SSIM
-    losses.lpips_alex = 0.0
-    losses.lpips_vgg = 0.0
+    losses.lpips_alex = 0.0  # LPIPS with AlexNet, which its authors recommend for scores
+    losses.lpips_vgg = 0.0  # LPIPS with VGG16, which they recommend for losses
     refine.denoising_share = 0.0  # of the pretraining's loss in the sum, against drift
     refine.steps = 0  # optimiser steps; 0: counted from `epochs`
     refine.epochs = 10  # passes over the training pictures

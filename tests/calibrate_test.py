@@ -7,6 +7,7 @@ import PIL.Image
 import pytest
 
 from ssimbad_jax.diffusion import sigma_scale
+from ssimbad_jax.metrics import noise_ssim
 from ssimbad_jax.stages import calibrate
 from ssimbad_jax.training import sharding
 
@@ -82,6 +83,80 @@ def test_everything_to_reproduce_it_is_written(finished):
     )
     assert record["table"]["r2_of_mean_curve"] > 0.999
     assert len(record["sigma"]) == len(record["mean_ssim"]) == 24
+
+
+def known_ssim(sigma):
+    """SSIM of two draws of three pictures, as a formula: [2, 3, S]."""
+    c = np.array([[0.1, 0.2, 0.6], [0.3, 0.25, 0.5]])[..., None]
+    return c / (sigma + c)
+
+
+@pytest.fixture(scope="module")
+def of_known_ssim(images, tmp_path_factory):
+    """The calibration that follows from it, and the options it was asked for with."""
+    asked = {}
+
+    def stand_in(key, pictures, sigma, **options):
+        asked.update(options)
+        return known_ssim(sigma)
+
+    workdir = tmp_path_factory.mktemp("known")
+    config = make_config(num_images=3, num_sigmas=128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noise_ssim, "noise_ssim", stand_in)
+        calibrate.calibrate(config, workdir, images, "stripes")
+    return read(workdir), asked
+
+
+def known_r2(phi, inverse, ssim):
+    """R^2 of SSIM, a function of sigma, at 50 noise levels even in u."""
+    u = np.linspace(phi(0.002), phi(80.0), 50)
+    return np.apply_along_axis(lambda s: np.corrcoef(u, s)[0, 1] ** 2, -1, ssim(inverse(u)))
+
+
+def known_standard_error(values):
+    squares = np.sum((values - np.mean(values, axis=0)) ** 2, axis=0)
+    return np.sqrt(squares / (len(values) - 1) / len(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "phi", "inverse"),
+    [
+        ("σ / (σ + 0.3)", lambda sigma: sigma / (sigma + 0.3), lambda u: 0.3 * u / (1 - u)),
+        ("log(σ)", np.log, np.exp),
+        ("arcsinh(σ)", np.arcsinh, np.sinh),
+        ("1/σ", lambda sigma: 1 / sigma, lambda u: 1 / u),
+    ],
+    ids=["rational", "logarithm", "arcsinh", "reciprocal"],
+)
+def test_r2_and_its_standard_errors_are_those_of_the_definition(name, phi, inverse, of_known_ssim):
+    record, _ = of_known_ssim
+    (row,) = [row for row in record["candidates"] if row["name"] == name]
+    r2 = known_r2(phi, inverse, known_ssim)
+    mean_curve = known_r2(phi, inverse, lambda sigma: known_ssim(sigma).mean(axis=(0, 1)))
+    expected = {
+        "r2": r2.mean(),
+        "r2_standard_error_over_pictures": known_standard_error(r2.mean(axis=0)),
+        "r2_standard_error_over_draws": known_standard_error(r2.mean(axis=1)),
+        "r2_of_mean_curve": mean_curve,
+    }
+    assert row == {"name": name} | {k: pytest.approx(v, abs=1e-5) for k, v in expected.items()}
+    if name == record["chosen"]["name"]:
+        assert row.items() <= record["chosen"].items()
+
+
+def test_mean_ssim_and_its_standard_error_are_over_pictures(of_known_ssim):
+    record, _ = of_known_ssim
+    of_pictures = known_ssim(np.array(record["sigma"])).mean(axis=0)
+    np.testing.assert_allclose(record["mean_ssim"], of_pictures.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(
+        record["ssim_standard_error"], known_standard_error(of_pictures), rtol=1e-9
+    )
+
+
+def test_draws_and_memory_are_those_of_the_config(of_known_ssim):
+    _, asked = of_known_ssim
+    assert asked["num_draws"] == 2 and asked["max_memory_bytes"] == 16 * 2**20
 
 
 @pytest.mark.parametrize("choice", ["rational", "best", "table"])

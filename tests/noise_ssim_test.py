@@ -1,3 +1,5 @@
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -65,9 +67,27 @@ def test_devices_and_memory_do_not_change_the_result(images):
     np.testing.assert_allclose(on_devices(2, images), reference, atol=1e-5)
     # So little memory that the noise levels go one by one.
     np.testing.assert_allclose(on_devices(1, images, max_memory_bytes=1), reference, atol=1e-5)
-    # A first chunk of seven and a second one of two.
+    # Room for seven: a chunk of five and one of four.
     some = 7 * 12 * 4 * images[0].size
     np.testing.assert_allclose(on_devices(1, images, max_memory_bytes=some), reference, atol=1e-5)
+
+
+@pytest.mark.parametrize(("room", "chunk"), [(9, 9), (8, 5), (4, 3), (1, 1), (0, 1)])
+def test_no_more_noise_levels_at_once_than_fit_into_the_memory(room, chunk, images, monkeypatch):
+    jitted_pass, programs = noise_ssim._jitted_pass, []
+
+    def lower_only(*arguments):
+        def measure(*inputs):
+            programs.append(jitted_pass(*arguments).lower(*inputs).as_text())
+            return np.zeros((1, 2, len(SIGMAS)), np.float32)
+
+        return measure
+
+    monkeypatch.setattr(noise_ssim, "_jitted_pass", lower_only)
+    on_devices(1, images[:1], max_memory_bytes=room * 12 * 4 * images[0].size)
+    height, width, channels = images[0].shape
+    arrays_of_pictures = rf"tensor<(\d+)x(?:1x)?{height}x{width}x{channels}xf32>"
+    assert max(map(int, re.findall(arrays_of_pictures, *programs))) == chunk
 
 
 def test_noise_belongs_to_picture_and_draw(images):
