@@ -60,7 +60,7 @@ class Run:
                     learning_rate=optimizer.learning_rate_schedule(toy_problem.SETTINGS),
                     validate=validate,
                     sample=sample,
-                    announce=self.announced.append,
+                    announce=lambda *told: self.announced.append(told),
                 ),
                 checkpoints=checkpoints,
                 log=log,
@@ -78,7 +78,8 @@ def test_logs_validates_samples_and_saves_on_time(tmp_path):
     assert [r["step"] for r in rows if "validation_loss" in r] == [3, 6, 9, 12]
     assert run.sampled == [5, 10, 12]
     assert run.steps == [6, 12]
-    assert len(run.announced) == 1
+    ((seconds, left),) = run.announced
+    assert 0 < seconds < 60 and left == 12 - loop.STEPS_BEFORE_ESTIMATE
     last = [r for r in rows if "loss" in r][-1]
     assert last["samples"] == 12 * SETTINGS.batch_size
     assert set(last) >= {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import conditions
-from ssimbad_jax.stages import components, pictures, run, train, training_run
+from ssimbad_jax.stages import components, forecast, pictures, run, train, training_run
 from tests import tiny_run, toy_problem
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -91,9 +91,16 @@ def test_pictures_are_made_by_the_average_from_the_same_noise_each_time(draw_gri
         assert (before[title] == conditions.to_uint8(jnp.asarray(value))).all()
 
 
-def test_long_trainings_name_the_quick_start(capsys):
-    training_run._announce("refine", 3600.0)
-    training_run._announce("refine", 2 * 86400.0)
+def test_long_runs_name_the_quick_start(prepared_dir, monkeypatch, capsys):
+    monkeypatch.setattr(
+        forecast, "seconds_after", lambda *_: {"refinement": 82800.0, "scoring": 60.0}
+    )
+    config = tiny_run.make_config(prepared_dir)
+    for steps_left in (1800, 3600):
+        training_run._announce("train", config, 36, 1, 1.0, steps_left)
     short, long = capsys.readouterr().out.splitlines()
-    assert short.startswith("refine: the rest will take about 1 h") and "quick" not in short
-    assert long.endswith("make quickstart")
+    assert short == (
+        "train: the rest will take about 30 min 0 s here, then refinement 23 h 0 min and scoring "
+        "1 min 0 s"
+    )
+    assert "about 1 h 0 min" in long and long.endswith("make quickstart")

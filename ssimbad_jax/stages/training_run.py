@@ -16,7 +16,7 @@ import numpy as np
 from clu import parameter_overview
 
 from ssimbad_jax.data import conditions, pipeline
-from ssimbad_jax.stages import components, continuation, pictures, solvers
+from ssimbad_jax.stages import components, continuation, forecast, pictures, solvers
 from ssimbad_jax.training import (
     checkpoint,
     loop,
@@ -143,7 +143,7 @@ def run(
                 learning_rate=optimizer.learning_rate_schedule(settings),
                 validate=_validator(job, held_out),
                 sample=_picture_drawer(job, held_out, workdir / job.samples),
-                announce=functools.partial(_announce, job.name),
+                announce=functools.partial(_announce, job.name, config, len(training), mesh.size),
             ),
             checkpoints=checkpoints,
             log=log,
@@ -267,8 +267,19 @@ def _picture_drawer(
     return draw_pictures
 
 
-def _announce(name: str, seconds: float) -> None:
-    message = f"{name}: the rest will take about {progress.format_duration(seconds)} here"
-    if seconds > SECONDS_A_DAY:
+def _announce(
+    name: str,
+    config: ml_collections.ConfigDict,
+    num_training: int,
+    num_devices: int,
+    seconds_per_step: float,
+    steps_left: int,
+) -> None:
+    rest = seconds_per_step * steps_left
+    after = forecast.seconds_after(name, config, seconds_per_step, num_training, num_devices)
+    message = f"{name}: the rest will take about {progress.format_duration(rest)} here, then " + (
+        " and ".join(f"{what} {progress.format_duration(time)}" for what, time in after.items())
+    )
+    if rest + sum(after.values()) > SECONDS_A_DAY:
         message += "; for results within minutes run the quick start: make quickstart"
     progress.say(message)

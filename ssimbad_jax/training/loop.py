@@ -53,13 +53,13 @@ class Hooks:
         learning_rate: learning rate at a step.
         validate: validation loss of a state.
         sample: draws pictures of a state.
-        announce: told the seconds that the rest of the run will take, once.
+        announce: told the seconds that a step takes and the steps left, once.
     """
 
     learning_rate: Callable[[int], float]
     validate: Callable[[state_lib.TrainState], float]
     sample: Callable[[state_lib.TrainState], None]
-    announce: Callable[[float], None]
+    announce: Callable[[float, int], None]
 
 
 def train(
@@ -227,9 +227,9 @@ class _MetricReader:
 
 
 class _Estimate:
-    """Times the first steps and announces how long the rest will take."""
+    """Times the first steps and announces how long one takes, and how many are left."""
 
-    def __init__(self, total_steps: int, announce: Callable[[float], None]):
+    def __init__(self, total_steps: int, announce: Callable[[float, int], None]):
         self._total_steps, self._announce = total_steps, announce
         self._begin = 0.0
 
@@ -241,7 +241,7 @@ class _Estimate:
             self._begin = time.monotonic()  # the first step compiles, too
         elif count == STEPS_BEFORE_ESTIMATE:
             seconds = (time.monotonic() - self._begin) / (count - 1)
-            self._announce(seconds * (self._total_steps - step))
+            self._announce(seconds, self._total_steps - step)
 
 
 def _describe_stop(
