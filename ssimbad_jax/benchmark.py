@@ -16,8 +16,10 @@ compiles.
 the same steps without, by turns. Takes a quarter of an hour on two CPU cores.
 """
 
+import importlib.util
 import pathlib
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -86,16 +88,8 @@ def scikit_image_calibration(images: np.ndarray, seed: int) -> np.ndarray:
 
     Returns:
         [scales], averaged over the pictures, in the order of `sigma_scale.CANDIDATES`.
-
-    Raises:
-        ImportError: scikit-image is not installed.
     """
-    try:
-        from skimage import metrics
-    except ImportError as error:
-        raise ImportError(
-            "the benchmark compares with scikit-image; pip install -r requirements-dev.txt"
-        ) from error
+    from skimage import metrics  # of requirements-dev.txt, which the other benchmarks do without
 
     generator = np.random.default_rng(seed)
     originals = images.astype(np.float32) / 127.5 - 1.0
@@ -175,6 +169,11 @@ def timed(function: Callable[..., np.ndarray], *arguments: Any) -> tuple[float, 
 
 def calibration(pictures: pathlib.Path) -> None:
     """Prints times and R^2 of both calibrations on the first pictures of a folder."""
+    if importlib.util.find_spec("skimage") is None:
+        sys.exit(
+            "error: calibration compares with scikit-image, which is not installed; call "
+            "`make test` once, or pip install -r requirements-dev.txt"
+        )
     images = load_pictures(pictures, _IMAGES.value, _SIZE.value)
     devices = jax.devices()
     meshes = {len(chosen): sharding.data_mesh(chosen) for chosen in (devices[:1], devices)}

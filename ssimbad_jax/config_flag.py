@@ -1,12 +1,28 @@
 """The flag --config of commands, with its overrides `--config.train.batch_size=8`."""
 
+import contextlib
+import functools
+import pkgutil
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from absl import app, flags
+import ml_collections
+from absl import flags
 from ml_collections import config_flags
 
-from ssimbad_jax.stages import failures
+from ssimbad_jax.data import picture_folder
+from ssimbad_jax.stages import components, failures
+
+# What a value is that a field cannot take, by the type of the field; text can be anything.
+_WRONG = {
+    bool: "neither true nor false",
+    int: "no whole number",
+    float: "no number",
+    tuple: "no tuple such as (1,2)",
+}
 
 
 def define() -> flags.FlagHolder:
@@ -17,22 +33,83 @@ def define() -> flags.FlagHolder:
 
 
 def parse(argv: Sequence[str]) -> list[str]:
-    """Parses the flags; unknown fields and files end the program with one line.
+    """Parses the flags; what is wrong with them or the config ends the program with one line.
 
-    ml_collections names both, but with a traceback.
+    absl and ml_collections name it, but with a traceback, or in terms of Python.
     """
     try:
-        remaining = app.parse_flags_with_usage(list(argv))
+        remaining = flags.FLAGS(list(argv))
         _ = flags.FLAGS.config.to_dict  # a file that was not found is an error at the first look
-        return remaining
     except OSError as error:
         reason = str(error).splitlines()[-1].strip()
         sys.exit(
             f"error: --config cannot be loaded; name a file such as configs/quickstart.py: {reason}"
         )
+    except ModuleNotFoundError as error:
+        package, _, variant = (error.name or "").rpartition(".")
+        given = [flag for flag in argv if flag.endswith(f":{variant}")]
+        if not given or package not in sys.modules:
+            raise
+        sys.exit(
+            f"error: {given[0]}: there is no variant {variant!r}; choose one of "
+            f"{', '.join(_modules(package))}"
+        )
+    except flags.Error as error:
+        sys.exit(f"error: {_wrong_value(error) or f'{error} (--help lists the flags)'}")
     except (AttributeError, KeyError) as error:
         unknown, remedy = failures.unknown_field(error)
         given = [flag for flag in argv if unknown in flag.partition("=")[0].split(".")]
         if not given:
             raise
         sys.exit(f"error: {given[0]}: the config has no field {unknown!r}; {remedy}")
+    paper = components.paper_config()
+    if paper and (missing := list(_missing(flags.FLAGS.config, paper))):
+        sys.exit(
+            f"error: --config={config_flags.get_config_filename(flags.FLAGS['config'])} lacks "
+            f"{picture_folder.list_some(missing)}; start from get_config() of "
+            "configs/edm_ssimbad.py, as configs/quickstart.py does"
+        )
+    return remaining
+
+
+def _modules(package: str) -> list[str]:
+    """Lists what variants can be: names of other configs, as in configs/benchmark_s32.py:edm."""
+    return sorted(module.name for module in pkgutil.iter_modules(sys.modules[package].__path__))
+
+
+def _wrong_value(error: flags.Error) -> str | None:
+    """Says what a field of the config takes; None if the error is about something else."""
+    flag = re.match(r"flag --config\.([\w.]+)=", str(error))
+    if flag is None:
+        return None
+    given = str(error)[flag.end() :].removesuffix(f": {error.__context__}")
+    field = flag[1]
+    value = functools.reduce(getattr, field.split("."), flags.FLAGS["config"].value)
+    if isinstance(value, ml_collections.ConfigDict):
+        return (
+            f"--config.{field} is {given!r}, but {field} is a section of fields; set one of these, "
+            f"as --config.{field}.FIELD=VALUE: {picture_folder.list_some(list(value))}"
+        )
+    example = shlex.quote(f"--config.{field}={_like(value, given)}")
+    wrong = _WRONG[type(value)]
+    return f"--config.{field} is {given!r}, which is {wrong}; write for example {example}"
+
+
+def _like(value: Any, given: str) -> Any:
+    """Returns the whole number that was meant by 1e3, or else what the field is now."""
+    if type(value) is int:
+        with contextlib.suppress(ValueError):
+            if float(given).is_integer():
+                return int(float(given))
+    return value
+
+
+def _missing(
+    config: ml_collections.ConfigDict, wanted: ml_collections.ConfigDict, prefix: str = ""
+) -> Iterator[str]:
+    """Yields the fields, or sections of them, that a config lacks."""
+    for name, value in wanted.items():
+        if name not in config:
+            yield prefix + name
+        elif isinstance(value, ml_collections.ConfigDict):
+            yield from _missing(config[name], value, f"{prefix}{name}.")

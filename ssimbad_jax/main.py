@@ -42,8 +42,17 @@ def main(argv: Sequence[str]) -> None:
     config_name = pathlib.Path(config_file).stem
     place = _WORKDIR.value or f"runs/{config_name}"
     with failures.in_one_line():
+        stages = _stages(config)
         with _on_disk(place, config) as workdir:
-            run.run(config, workdir, _STAGES.value or run.default_stages(config), config_name)
+            run.run(config, workdir, stages, config_name)
+
+
+def _stages(config: ml_collections.ConfigDict) -> list[str]:
+    if _STAGES.value is None:
+        return run.default_stages(config)
+    if not _STAGES.value:
+        raise ValueError(f"--stages is empty; choose from {','.join(run.STAGES)}, or leave it out")
+    return _STAGES.value
 
 
 def _on_disk(
@@ -51,7 +60,10 @@ def _on_disk(
 ) -> contextlib.AbstractContextManager[pathlib.Path]:
     if bucket.is_address(place):
         return mirror.on_disk(place, components.prepared_dir(config) / "workdirs")
-    return contextlib.nullcontext(pathlib.Path(place).expanduser())
+    path = pathlib.Path(place).expanduser()
+    if path.is_file():
+        raise NotADirectoryError(f"--workdir={path} is a file; name a folder")
+    return contextlib.nullcontext(path)
 
 
 if __name__ == "__main__":

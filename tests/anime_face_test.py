@@ -145,7 +145,7 @@ def test_pictures_without_partner_are_named(tmp_path):
 
 def test_a_missing_folder_of_the_paper_layout_is_named(tmp_path):
     _fill_pairs(tmp_path / "pictures" / "train_data", range(5))
-    with pytest.raises(ValueError, match=r"test_data' must hold pairs .* 0 and 0 files"):
+    with pytest.raises(ValueError, match=r"test_data' does not exist; add"):
         _prepare(tmp_path)
 
 

@@ -1,3 +1,4 @@
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_unknown_benchmarks_are_refused():
 def test_missing_pictures_are_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark.sharding, "use_every_core_as_a_device", lambda _: None)
     refusal = r"^error: --pictures=\S+ holds 0 pictures"
+    with flagsaver.flagsaver(pictures=str(tmp_path)), pytest.raises(SystemExit, match=refusal):
+        benchmark.main(["benchmark", "calibration"])
+
+
+def test_missing_scikit_image_is_told_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark.sharding, "use_every_core_as_a_device", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refusal = (
+        r"^error: .* scikit-image, .*`make test` once, or pip install -r requirements-dev\.txt"
+    )
     with flagsaver.flagsaver(pictures=str(tmp_path)), pytest.raises(SystemExit, match=refusal):
         benchmark.main(["benchmark", "calibration"])
 

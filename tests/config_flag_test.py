@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from ssimbad_jax import config_flag
 from tests import program
 
 _PARSE = """
@@ -12,6 +17,10 @@ holder = config_flag.define()
 config_flag.parse(sys.argv)
 print(holder.value.train.steps)
 """
+_QUICKSTART = "--config=configs/quickstart.py"
+
+# ml_collections loads a config's file that way.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
 def _parse(*flags):
@@ -24,8 +33,35 @@ def _parse(*flags):
     )
 
 
+@pytest.fixture
+def parse_here(monkeypatch):
+    """Parses flags within this process."""
+
+    def parse(*given):
+        argv = ["main", *given]
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+        monkeypatch.setattr(flags, "FLAGS", values)
+        return config_flag.parse(argv)
+
+    monkeypatch.chdir(program.REPOSITORY)
+    return parse
+
+
+@pytest.fixture
+def refusal(parse_here):
+    """The line that flags end the program with."""
+
+    def refused(*given):
+        with pytest.raises(SystemExit) as stopped:
+            parse_here(*given)
+        return stopped.value.code
+
+    return refused
+
+
 def test_fields_are_overridden():
-    parsed = _parse("--config=configs/quickstart.py", "--config.train.steps=7")
+    parsed = _parse(_QUICKSTART, "--config.train.steps=7")
     assert (parsed.returncode, parsed.stdout) == (0, "7\n")
 
 
@@ -34,3 +70,69 @@ def test_a_missing_file_is_told_in_one_line():
     assert parsed.returncode == 1
     assert "error: --config cannot be loaded; name a file such as" in parsed.stderr
     assert "Traceback" not in parsed.stderr
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "wrong", "remedy"),
+    [
+        ("train.steps", "1e3", "no whole number", "--config.train.steps=1000"),
+        ("train.steps", "2.5", "no whole number", "--config.train.steps=1200"),
+        ("train.steps", "inf", "no whole number", "--config.train.steps=1200"),
+        ("train.steps", "", "no whole number", "--config.train.steps=1200"),
+        ("train.learning_rate", "a: b", "no number", "--config.train.learning_rate=0.0004"),
+        ("model.cbam", "maybe", "neither true nor false", "--config.model.cbam=False"),
+        (
+            "model.channel_multipliers",
+            "(1,2",
+            "no tuple such as (1,2)",
+            "'--config.model.channel_multipliers=(1, 2, 4)'",
+        ),
+    ],
+)
+def test_values_of_another_type_are_told_with_one_that_works(refusal, field, given, wrong, remedy):
+    line = f"error: --config.{field} is {given!r}, which is {wrong}; write for example {remedy}"
+    assert refusal(_QUICKSTART, f"--config.{field}={given}") == line
+
+
+def test_sections_are_told_from_fields(refusal):
+    assert refusal(_QUICKSTART, "--config.train.scft=5") == (
+        "error: --config.train.scft is '5', but train.scft is a section of fields; set one of "
+        "these, as --config.train.scft.FIELD=VALUE: adversarial, margin, perceptual, "
+        "reconstruction, style, triplet"
+    )
+
+
+def test_other_flags_keep_their_reason(refusal):
+    assert refusal(_QUICKSTART, "--workdr=a") == (
+        "error: Unknown command line flag 'workdr' (--help lists the flags)"
+    )
+
+
+@pytest.mark.parametrize("variant", ["nonsense", ""])
+def test_an_unknown_variant_is_told_with_those_there_are(refusal, variant):
+    name = f"configs/benchmark_s32.py:{variant}"
+    for given in ([f"--config={name}"], ["--config", name]):
+        line = refusal(*given)
+        assert line.startswith(f"error: {given[-1]}: there is no variant {variant!r}; choose one")
+        assert ", edm, edm_ssimbad, " in line and "\n" not in line
+
+
+def test_what_a_config_of_ones_own_cannot_import_keeps_its_traceback(parse_here, tmp_path):
+    (tmp_path / "mine.py").write_text("import no.such_module")
+    with pytest.raises(ModuleNotFoundError, match="'no'"):
+        parse_here(f"--config={tmp_path / 'mine.py'}")
+
+
+def test_fields_that_a_config_of_ones_own_lacks_are_named(refusal, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from configs import edm_ssimbad\n"
+        "def get_config():\n"
+        "  config = edm_ssimbad.get_config().unlock()\n"
+        "  del config.train.batch_size, config.refine\n"
+        "  return config\n"
+    )
+    assert refusal(f"--config={mine}") == (
+        f"error: --config={mine} lacks refine, train.batch_size; start from get_config() of "
+        "configs/edm_ssimbad.py, as configs/quickstart.py does"
+    )

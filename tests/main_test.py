@@ -19,7 +19,8 @@ REFUSALS = {
     ),
     "wrong type": (
         [_QUICKSTART, "--config.train.steps=abc"],
-        "--config.train.steps=abc: invalid literal for int",
+        "error: --config.train.steps is 'abc', which is no whole number; write for example "
+        "--config.train.steps=1200\n",
     ),
     "impossible combination": (
         [_QUICKSTART, "--config.train.batch_size=10", "--config.train.accumulate=4"],
@@ -28,6 +29,14 @@ REFUSALS = {
     "workdir in the home folder": (
         [_QUICKSTART, "--stages=report", "--workdir=~/no/such run"],
         f"--workdir={pathlib.Path.home()}/no/such run does not exist; name the folder of a run",
+    ),
+    "a file as workdir": (
+        [_QUICKSTART, "--workdir=README.md"],
+        "error: --workdir=README.md is a file; name a folder\n",
+    ),
+    "empty stages": (
+        [_QUICKSTART, "--stages="],
+        "error: --stages is empty; choose from calibrate,train,refine,evaluate,report, or leave",
     ),
     "no config": ([], "--config must have a value"),
 }

@@ -69,6 +69,25 @@ def test_the_papers_layout_pairs_pictures_with_sketches(tmp_path):
         assert str(entry.sketch) == str(entry.picture).replace("reference", "sketch")
 
 
+_PAIRS = ("train_data/reference/1.png", "train_data/sketch/1.png")
+
+
+@pytest.mark.parametrize(
+    ("names", "lacking"),
+    [
+        (_PAIRS, r"'\S*/test_data' does not exist"),
+        (("train_data/1.png",), r"'\S*/reference' does not exist and '\S*/sketch' does not exist"),
+        (_PAIRS[:1], r"'\S*/train_data/sketch' does not exist"),
+        ((_PAIRS[0], "train_data/sketch/notes.txt"), r"'\S*/train_data/sketch' holds no picture"),
+        ((*_PAIRS, "test_data/sketch/2.png"), r"'\S*/test_data/reference' does not exist"),
+    ],
+)
+def test_folders_that_the_papers_layout_lacks_are_named(tmp_path, names, lacking):
+    _touch(tmp_path, *names)
+    with pytest.raises(ValueError, match=rf"'test_data', but {lacking}; add them, or rename"):
+        picture_folder.find_pictures(tmp_path)
+
+
 def test_pictures_without_partner_are_named(tmp_path):
     names = [f"train_data/reference/{number:02d}.png" for number in range(12)]
     _touch(tmp_path, *names, "train_data/sketch/03.png", "train_data/sketch/other.png")

@@ -33,6 +33,14 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
         pass
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(NotADirectoryError, match=rf"^{folder} is a file, .* another --out$"):
+            with workdir_lock.hold(folder, "another --out"):
+                pass
+
+
 def test_a_killed_run_leaves_no_lock(tmp_path):
     command = [sys.executable, "-c", _HOLDER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

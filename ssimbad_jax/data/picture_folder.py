@@ -46,7 +46,7 @@ def find_pictures(directory: pathlib.Path) -> list[Entry]:
     Raises:
         FileNotFoundError: the directory does not exist.
         ValueError: it holds no picture, a folder that cannot be searched, or in the paper's
-          layout a picture without a partner.
+          layout a folder without pictures or a picture without a partner.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"there is no folder {str(directory)!r}; give that of the pictures")
@@ -111,9 +111,15 @@ def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
         {path.relative_to(top / kind): path for path in picture_files(top / kind)}
         for kind in ("reference", "sketch")
     )
+    if not pictures or not sketches:
+        raise ValueError(
+            "the paper's layout has pictures in 'reference' and line drawings of equal names in "
+            f"'sketch', both in 'train_data' and in 'test_data', but {_lacking(top)}; add them, or "
+            "rename folders of pictures without sketches to 'train' and 'test'"
+        )
     alone = [path for name, path in pictures.items() if name not in sketches]
     alone += [path for name, path in sketches.items() if name not in pictures]
-    if alone or not pictures:
+    if alone:
         raise ValueError(
             f"{str(top)!r} must hold pairs of equal names, endings included, in 'reference' and "
             f"'sketch', but of its {len(pictures)} and {len(sketches)} files {len(alone)} stand "
@@ -124,6 +130,16 @@ def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
         Entry(_name(path, directory), path, sketches[name], split)
         for name, path in pictures.items()
     ]
+
+
+def _lacking(top: pathlib.Path) -> str:
+    """Says which folders of a split of the paper's layout are absent or hold no picture."""
+    folders = [top / kind for kind in ("reference", "sketch")] if top.is_dir() else [top]
+    return " and ".join(
+        f"{str(folder)!r} " + ("holds no picture" if folder.is_dir() else "does not exist")
+        for folder in folders
+        if not picture_files(folder)
+    )
 
 
 def list_some(names: Sequence[str], limit: int = 10) -> str:

@@ -34,13 +34,19 @@ def hold(
 
     Raises:
         LockedError: another run is in it.
+        NotADirectoryError: a file stands in the place of the folder.
         OSError: the folder cannot be written.
     """
     lock = filelock.FileLock(folder / LOCK_FILE)
     holder = folder / HOLDER_FILE
     is_held = False
     if jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise NotADirectoryError(
+                f"{folder} is a file, or lies below one, and cannot be a folder; choose {elsewhere}"
+            ) from error
         try:
             lock.acquire(blocking=False)
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
