@@ -58,15 +58,15 @@ def main(argv: Sequence[str]) -> None:
     """Makes the run."""
     del argv
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
-    given = flags.FLAGS
+    given = flags.FLAGS.flag_values_dict()
     with failures.in_one_line():
         import_weights.import_weights(
-            pathlib.Path(given["from"].value).expanduser(),
-            pathlib.Path(given["out"].value).expanduser(),
-            overrides=config_flags.get_override_values(given["config"]),
-            method=given["method"].value,
-            kind=given["weights"].value,
-            prefix=given["prefix"].value,
+            pathlib.Path(given["from"]).expanduser(),
+            pathlib.Path(given["out"]).expanduser(),
+            overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+            method=given["method"],
+            kind=given["weights"],
+            prefix=given["prefix"],
         )
 
 

@@ -1,64 +1,60 @@
-"""How long a run will take after its training."""
-
-import numpy as np
 import pytest
 
-from ssimbad_jax.stages import forecast
-from tests import tiny_run
+from ssimbad_jax.stages import forecast, hardware, step_cost
 
-# So that a call of the network takes a millisecond for each picture.
-SECONDS_PER_STEP = 0.001 * 3 * 8
-REFINEMENT = 0.001 * 6 * 8 * 3 * 4  # steps, pictures, calls of the solver, and each is worth four
-SCORING_REFINED = 0.001 * 2 * tiny_run.TEST_IMAGES * (3 + 1)  # settings; the posterior mean
-SCORING = 0.001 * 2 * tiny_run.TEST_IMAGES * (2 + 1)
-
-
-def _forecast(prepared_dir, stage="train", devices=1, **fields):
-    config = tiny_run.make_config(prepared_dir, **fields)
-    seconds = SECONDS_PER_STEP * (4 if stage == "refine" else 1)
-    return forecast.seconds_after(stage, config, seconds, 36, devices)
-
-
-def test_scoring_follows_a_training(prepared_dir):
-    assert _forecast(prepared_dir) == pytest.approx({"scoring": SCORING})
-    twice = _forecast(prepared_dir, eval__num_seeds=2)
-    assert twice == pytest.approx({"scoring": 2 * SCORING})
-    assert _forecast(prepared_dir, eval__max_images=1)["scoring"] == pytest.approx(
-        SCORING / tiny_run.TEST_IMAGES
-    )
+# 100 of everything, and 10 a picture.
+SCALING = forecast.Scaling.of(
+    {
+        size: step_cost.StepCost(
+            parameters=1000,
+            flops=100 + 10 * size,
+            bytes_accessed=100 + 10 * size,
+            temporary=60 + 10 * size,
+            arguments=40,
+        )
+        for size in (4, 8)
+    }
+)
 
 
-def test_refinement_comes_between_where_it_is_asked_for(prepared_dir):
-    after = _forecast(prepared_dir, refine__enabled=True)
-    assert list(after) == ["refinement", "scoring"]
-    assert after == pytest.approx({"refinement": REFINEMENT, "scoring": SCORING_REFINED})
-    by_epochs = _forecast(prepared_dir, refine__enabled=True, refine__steps=0, refine__epochs=2)
-    assert by_epochs["refinement"] == pytest.approx(REFINEMENT * (2 * 36 // 8) / 6)
+def chip(**fields):
+    rates = {"flops": {"float32": 1e3}, "memory": 1e3, "bandwidth": 1e3, "link": 1e3}
+    return hardware.Chip(**(rates | fields))
 
 
-def test_refinements_of_small_batches_leave_devices_idle(prepared_dir):
-    busy, idle = (
-        _forecast(prepared_dir, devices=devices, refine__enabled=True)["refinement"]
-        for devices in (8, 16)
-    )
-    assert busy == pytest.approx(REFINEMENT)
-    assert idle == pytest.approx(2 * REFINEMENT)
+def test_two_batch_sizes_show_what_grows():
+    for line in (SCALING.flops, SCALING.bytes_accessed, SCALING.memory):
+        assert (line.fixed, line.of_picture) == pytest.approx((100, 10))
+        assert line.at(16) == pytest.approx(260)
 
 
-def test_a_refinement_is_followed_by_scoring_with_its_solver(prepared_dir):
-    step = SECONDS_PER_STEP * 4 / (8 * 3 * 4)
-    expected = step * SCORING_REFINED / 0.001
-    assert _forecast(prepared_dir, "refine") == pytest.approx({"scoring": expected})
+def test_a_step_takes_the_slower_of_computing_and_traffic_and_the_exchange():
+    expected = forecast.forecast(SCALING, chip(), 2, 32, "float32")
+    assert expected.compute == pytest.approx(260 / 400)
+    assert expected.traffic == pytest.approx(260 / 700)
+    # A ring of two: each sends and receives half of 4,000 bytes, twice, both ways at once.
+    assert expected.all_reduce == pytest.approx(2 * 0.5 * 4000 / 2000)
+    assert expected.seconds == pytest.approx(0.65 + 2.0)
+    assert expected.bound == "computing"
+    slow_memory = forecast.forecast(SCALING, chip(bandwidth=100), 2, 32, "float32")
+    assert slow_memory.bound == "memory traffic"
+    assert slow_memory.seconds == pytest.approx(260 / 70 + 2.0)
 
 
-def test_given_pairs_are_counted(prepared_dir, tmp_path):
-    pictures = np.zeros((3, tiny_run.IMAGE_SIZE, tiny_run.IMAGE_SIZE, 3), np.uint8)
-    np.savez(
-        tmp_path / "pairs.npz",
-        gt=pictures,
-        sketch=pictures[..., 0],
-        reference_same=pictures,
-        reference_cross=pictures,
-    )
-    after = _forecast(prepared_dir, eval__pairs=str(tmp_path / "pairs.npz"))
-    assert after["scoring"] == pytest.approx(SCORING * 3 / tiny_run.TEST_IMAGES)
+def test_one_device_exchanges_nothing():
+    assert forecast.forecast(SCALING, chip(), 1, 8, "float32").all_reduce == 0
+
+
+def test_the_largest_batch_fills_the_usable_memory():
+    expected = forecast.forecast(SCALING, chip(memory=1000), 1, 8, "float32")
+    assert expected.memory == pytest.approx(180)
+    assert expected.largest_batch == 80
+    assert SCALING.memory.at(80) <= 0.9 * 1000 < SCALING.memory.at(81)
+    assert forecast.forecast(SCALING, chip(memory=50), 1, 8, "float32").largest_batch == 0
+
+
+def test_work_that_is_repeated_takes_longer_in_the_same_memory():
+    repeated = SCALING.repeated(5)
+    assert repeated.flops.at(16) == pytest.approx(5 * 260)
+    assert repeated.bytes_accessed.at(16) == pytest.approx(5 * 260)
+    assert repeated.memory == SCALING.memory

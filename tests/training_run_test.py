@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import conditions
-from ssimbad_jax.stages import components, forecast, pictures, run, train, training_run
+from ssimbad_jax.stages import components, pictures, run, time_left, train, training_run
 from tests import tiny_run, toy_problem
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -93,7 +93,7 @@ def test_pictures_are_made_by_the_average_from_the_same_noise_each_time(draw_gri
 
 def test_long_runs_name_the_quick_start(prepared_dir, monkeypatch, capsys):
     monkeypatch.setattr(
-        forecast, "seconds_after", lambda *_: {"refinement": 82800.0, "scoring": 60.0}
+        time_left, "seconds_after", lambda *_: {"refinement": 82800.0, "scoring": 60.0}
     )
     config = tiny_run.make_config(prepared_dir)
     for steps_left in (1800, 3600):

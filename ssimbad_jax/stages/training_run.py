@@ -16,7 +16,7 @@ import numpy as np
 from clu import parameter_overview
 
 from ssimbad_jax.data import conditions, pipeline
-from ssimbad_jax.stages import components, continuation, forecast, pictures, solvers
+from ssimbad_jax.stages import components, continuation, pictures, solvers, time_left
 from ssimbad_jax.training import (
     checkpoint,
     loop,
@@ -276,7 +276,7 @@ def _announce(
     steps_left: int,
 ) -> None:
     rest = seconds_per_step * steps_left
-    after = forecast.seconds_after(name, config, seconds_per_step, num_training, num_devices)
+    after = time_left.seconds_after(name, config, seconds_per_step, num_training, num_devices)
     message = f"{name}: the rest will take about {progress.format_duration(rest)} here, then " + (
         " and ".join(f"{what} {progress.format_duration(time)}" for what, time in after.items())
     )
