@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import pathlib
 import pkgutil
 import re
 import shlex
@@ -70,6 +71,12 @@ def parse(argv: Sequence[str]) -> list[str]:
             "configs/edm_ssimbad.py, as configs/quickstart.py does"
         )
     return remaining
+
+
+def name_of(file: str) -> str:
+    """Returns the name of a config: `edm` of configs/edm.py, `s32_edm` of configs/s32.py:edm."""
+    path, _, variant = file.partition(".py:")
+    return "_".join(filter(None, (pathlib.Path(path).stem, variant)))
 
 
 def _modules(package: str) -> list[str]:

@@ -38,8 +38,7 @@ def main(argv: Sequence[str]) -> None:
     config = _CONFIG.value
     if not host_flags.connect(_HOSTS):
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
-    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    config_name = pathlib.Path(config_file).stem
+    config_name = config_flag.name_of(config_flags.get_config_filename(flags.FLAGS["config"]))
     place = _WORKDIR.value or f"runs/{config_name}"
     with failures.in_one_line():
         stages = _stages(config)

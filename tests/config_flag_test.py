@@ -136,3 +136,15 @@ def test_fields_that_a_config_of_ones_own_lacks_are_named(refusal, tmp_path):
         f"error: --config={mine} lacks refine, train.batch_size; start from get_config() of "
         "configs/edm_ssimbad.py, as configs/quickstart.py does"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("configs/edm_ssimbad.py", "edm_ssimbad"),
+        ("/home/a.b/mine.py", "mine"),
+        ("configs/benchmark_s32.py:edm", "benchmark_s32_edm"),
+    ],
+)
+def test_variants_of_a_config_have_names_and_so_workdirs_of_their_own(file, name):
+    assert config_flag.name_of(file) == name
