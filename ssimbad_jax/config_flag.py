@@ -56,7 +56,10 @@ def parse(argv: Sequence[str]) -> list[str]:
             f"{', '.join(_modules(package))}"
         )
     except flags.Error as error:
-        sys.exit(f"error: {_wrong_value(error) or f'{error} (--help lists the flags)'}")
+        said = (
+            _wrong_value(error) or _unwanted_variant(error) or f"{error} (--help lists the flags)"
+        )
+        sys.exit(f"error: {said}")
     except (AttributeError, KeyError) as error:
         unknown, remedy = failures.unknown_field(error)
         given = [flag for flag in argv if unknown in flag.partition("=")[0].split(".")]
@@ -100,6 +103,15 @@ def _wrong_value(error: flags.Error) -> str | None:
     example = shlex.quote(f"--config.{field}={_like(value, given)}")
     wrong = _WRONG[type(value)]
     return f"--config.{field} is {given!r}, which is {wrong}; write for example {example}"
+
+
+def _unwanted_variant(error: flags.Error) -> str | None:
+    """Says that a config takes no variant; None if the error is about something else."""
+    given = re.match(r"flag --config=(.+\.py):(\w+): ", str(error))
+    if given is None or "get_config() takes" not in str(error):
+        return None
+    file, variant = given.groups()
+    return f"--config={file}:{variant}: {file} has no variants; leave :{variant} away"
 
 
 def _like(value: Any, given: str) -> Any:

@@ -117,6 +117,13 @@ def test_an_unknown_variant_is_told_with_those_there_are(refusal, variant):
         assert ", edm, edm_ssimbad, " in line and "\n" not in line
 
 
+def test_a_variant_of_a_config_that_has_none_is_refused(refusal):
+    assert refusal("--config=configs/quickstart.py:edm") == (
+        "error: --config=configs/quickstart.py:edm: configs/quickstart.py has no variants; leave "
+        ":edm away"
+    )
+
+
 def test_what_a_config_of_ones_own_cannot_import_keeps_its_traceback(parse_here, tmp_path):
     (tmp_path / "mine.py").write_text("import no.such_module")
     with pytest.raises(ModuleNotFoundError, match="'no'"):
