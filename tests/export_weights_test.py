@@ -67,19 +67,25 @@ def test_a_scale_of_a_calibration_goes_along(finished_run, exported, tmp_path):
         arrays, metadata = {n: file.get_tensor(n) for n in file.keys()}, file.metadata()
     config = json.loads(metadata["config"])
     config["calibrate"]["scale"] = "table"
-    calibration = (finished_run.workdir / "calibration.json").read_text()
+    record = json.loads((finished_run.workdir / "calibration.json").read_text())
+    record["request"]["scale"], record["chosen"] = "table", record["table"]
+    calibration = json.dumps(record)
+    (tmp_path / "calibration.json").write_text(calibration)
     metadata |= {"config": json.dumps(config), "calibration": calibration}
     safetensors.numpy.save_file(arrays, tmp_path / "first.safetensors", metadata)
     import_weights.import_weights(tmp_path / "first.safetensors", tmp_path / "run")
     export_weights.export_weights(tmp_path / "run", tmp_path / "second.safetensors")
     with safetensors.safe_open(tmp_path / "second.safetensors", framework="np") as file:
-        assert json.loads(file.metadata()["calibration"]) == json.loads(calibration)
+        assert json.loads(file.metadata()["calibration"]) == record
     loaded = run.load_config(tmp_path / "run")
     grids = [
         components.noise_schedule(loaded, workdir).sigma_grid(9)
-        for workdir in (tmp_path / "run", finished_run.workdir)
+        for workdir in (tmp_path / "run", tmp_path)
     ]
     np.testing.assert_array_equal(*grids)
+    loaded.calibrate.scale = "rational"
+    rational = components.noise_schedule(loaded, tmp_path).sigma_grid(9)
+    assert np.abs(grids[0] - rational).max() > 0.1
 
 
 @pytest.mark.parametrize(
