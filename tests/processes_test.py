@@ -14,6 +14,8 @@ from ssimbad_jax.stages import run
 from ssimbad_jax.training import interruption
 from tests import close_results, processes, tiny_run
 
+pytestmark = pytest.mark.slow
+
 STEPS = 40
 FIELDS: dict[str, Any] = {
     "model__channel_multipliers": (1,),
