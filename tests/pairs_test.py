@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import conditions, pairs
+from tests import black_pairs
 
 KEY = jax.random.key(0)
 
@@ -129,14 +130,7 @@ def test_files_that_are_no_pairs_are_refused(tmp_path, changes, message):
 
 
 def test_no_pairs_at_all_are_refused(tmp_path):
-    none = np.zeros((0, 16, 16, 3), np.uint8)
-    np.savez(
-        tmp_path / "pairs.npz",
-        gt=none,
-        sketch=none[..., 0],
-        reference_same=none,
-        reference_cross=none,
-    )
+    black_pairs.save(tmp_path / "pairs.npz", 0, 16)
     with pytest.raises(ValueError, match=r"gt in .* is uint8 \(0, 16, 16, 3\)"):
         pairs.load(tmp_path / "pairs.npz", 16)
 

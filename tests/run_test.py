@@ -4,11 +4,10 @@ import json
 import shutil
 
 import jax
-import numpy as np
 import pytest
 
 from ssimbad_jax.stages import run, validation
-from tests import tiny_run
+from tests import black_pairs, tiny_run
 
 
 @pytest.mark.parametrize(
@@ -124,14 +123,7 @@ def test_a_folder_without_pictures_is_refused_before_anything_is_written(
 
 
 def test_pairs_of_another_size_are_refused_before_anything_is_written(prepared_dir, tmp_path):
-    pictures = np.zeros((2, 32, 32, 3), np.uint8)
-    np.savez(
-        tmp_path / "pairs.npz",
-        gt=pictures,
-        sketch=pictures[..., 0],
-        reference_same=pictures,
-        reference_cross=pictures,
-    )
+    black_pairs.save(tmp_path / "pairs.npz", 2, 32)
     config = tiny_run.make_config(prepared_dir, eval__pairs=str(tmp_path / "pairs.npz"))
     with pytest.raises(ValueError, match=r"gt in .*data\.image_size = 16"):
         run.run(config, tmp_path / "run", ["train", "evaluate"])

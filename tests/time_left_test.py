@@ -1,10 +1,9 @@
 """How long a run will take after its training."""
 
-import numpy as np
 import pytest
 
 from ssimbad_jax.stages import time_left
-from tests import tiny_run
+from tests import black_pairs, tiny_run
 
 # So that a call of the network takes a millisecond for each picture.
 SECONDS_PER_STEP = 0.001 * 3 * 8
@@ -52,13 +51,6 @@ def test_a_refinement_is_followed_by_scoring_with_its_solver(prepared_dir):
 
 
 def test_given_pairs_are_counted(prepared_dir, tmp_path):
-    pictures = np.zeros((3, tiny_run.IMAGE_SIZE, tiny_run.IMAGE_SIZE, 3), np.uint8)
-    np.savez(
-        tmp_path / "pairs.npz",
-        gt=pictures,
-        sketch=pictures[..., 0],
-        reference_same=pictures,
-        reference_cross=pictures,
-    )
+    black_pairs.save(tmp_path / "pairs.npz", 3, tiny_run.IMAGE_SIZE)
     after = _time_left(prepared_dir, eval__pairs=str(tmp_path / "pairs.npz"))
     assert after["scoring"] == pytest.approx(SCORING * 3 / tiny_run.TEST_IMAGES)

@@ -92,9 +92,7 @@ def scale_from_json(path: pathlib.Path, which: str = "chosen") -> sigma_scale.Si
         FileNotFoundError: there is no such file.
         ValueError: the file is not a calibration.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no calibration at {path}; run --stages=calibrate first")
-    return _scale_from_record(_read(path, which)[which])
+    return _scale_from_record(_made(path, which)[which])
 
 
 def chosen_scale(
@@ -111,19 +109,19 @@ def chosen_scale(
         ValueError: the file is not a calibration, or one of another kind of scale or range.
     """
     path = workdir / RESULT
-    scale = scale_from_json(path)
+    record = _made(path)
     asked = {
         "scale": config.calibrate.scale,
         "sigma_min": config.diffusion.sigma_min,
         "sigma_max": config.diffusion.sigma_max,
     }
-    before = {name: value for name, value in _read(path)["request"].items() if name in asked}
+    before = {name: value for name, value in record["request"].items() if name in asked}
     if difference := _difference(before, asked):
         raise ValueError(
             f"{path} does not fit the config: {difference}; run --stages=calibrate first, or set "
             "the field to what it was"
         )
-    return scale
+    return _scale_from_record(record["chosen"])
 
 
 def _request(
@@ -287,6 +285,13 @@ def _draw(
     calibration_plots.plot_noise_levels(
         workdir / NOISE_PICTURE, axes, image, curve_of_image, record["request"]["seed"]
     )
+
+
+def _made(path: pathlib.Path, which: str = "chosen") -> dict[str, Any]:
+    """Returns a calibration's content, as `_read`, where there has to be one."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no calibration at {path}; run --stages=calibrate first")
+    return _read(path, which)
 
 
 def _read(path: pathlib.Path, which: str = "chosen") -> dict[str, Any]:
