@@ -60,7 +60,11 @@ def parse(argv: Sequence[str]) -> list[str]:
             _wrong_value(error) or _unwanted_variant(error) or f"{error} (--help lists the flags)"
         )
         sys.exit(f"error: {said}")
-    except (AttributeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
+        if nested := _field_of_a_field(argv):
+            sys.exit(f"error: {nested}")
+        if isinstance(error, TypeError):
+            raise
         unknown, remedy = failures.unknown_field(error)
         given = [flag for flag in argv if unknown in flag.partition("=")[0].split(".")]
         if not given:
@@ -68,6 +72,8 @@ def parse(argv: Sequence[str]) -> list[str]:
         sys.exit(f"error: {given[0]}: the config has no field {unknown!r}; {remedy}")
     paper = components.paper_config()
     if paper and (missing := list(_missing(flags.FLAGS.config, paper))):
+        if replaced := _replaced_section(argv, missing):
+            sys.exit(f"error: {replaced}")
         sys.exit(
             f"error: --config={config_flags.get_config_filename(flags.FLAGS['config'])} lacks "
             f"{picture_folder.list_some(missing)}; start from get_config() of "
@@ -103,6 +109,35 @@ def _wrong_value(error: flags.Error) -> str | None:
     example = shlex.quote(f"--config.{field}={_like(value, given)}")
     wrong = _WRONG[type(value)]
     return f"--config.{field} is {given!r}, which is {wrong}; write for example {example}"
+
+
+def _field_of_a_field(argv: Sequence[str]) -> str | None:
+    """Says which field was taken for a section, as in --config.seed.x=3; None if none was."""
+    for flag in argv:
+        value: Any = components.paper_config()  # the fields of every config are those of this one
+        *sections, _ = flag.partition("=")[0].removeprefix("--config.").split(".")
+        for depth, name in enumerate(sections, start=1):
+            if not value or name not in value:
+                break
+            value = value[name]
+            if not isinstance(value, ml_collections.ConfigDict):
+                field = ".".join(sections[:depth])
+                return f"{flag}: {field} is one value and has no fields; write --config.{field}=..."
+    return None
+
+
+def _replaced_section(argv: Sequence[str], missing: Sequence[str]) -> str | None:
+    """Says which flag put something else in the place of a section; None if none did."""
+    for flag in argv:
+        section = flag.partition("=")[0].removeprefix("--config.")
+        lost = [field for field in missing if field.startswith(f"{section}.")]
+        if lost:
+            return (
+                f"{flag} replaces all of {section}, which then lacks "
+                f"{picture_folder.list_some(lost)}; set its fields one by one, as "
+                f"--config.{section}.FIELD=VALUE"
+            )
+    return None
 
 
 def _unwanted_variant(error: flags.Error) -> str | None:

@@ -102,6 +102,23 @@ def test_sections_are_told_from_fields(refusal):
     )
 
 
+@pytest.mark.parametrize("field", ["train.steps", "data.dir", "model.channel_multipliers"])
+def test_fields_are_told_from_sections(refusal, field):
+    assert refusal(_QUICKSTART, f"--config.{field}.x=3") == (
+        f"error: --config.{field}.x=3: {field} is one value and has no fields; write "
+        f"--config.{field}=..."
+    )
+
+
+def test_a_replaced_section_is_told_from_a_config_that_lacks_fields(refusal):
+    given = "--config.refine.losses={'mse': 1.0}"
+    assert refusal(_QUICKSTART, given) == (
+        f"error: {given} replaces all of refine.losses, which then lacks refine.losses.bounded, "
+        "refine.losses.lpips_alex, refine.losses.lpips_vgg, refine.losses.ms_ssim, "
+        "refine.losses.paper; set its fields one by one, as --config.refine.losses.FIELD=VALUE"
+    )
+
+
 def test_other_flags_keep_their_reason(refusal):
     assert refusal(_QUICKSTART, "--workdr=a") == (
         "error: Unknown command line flag 'workdr' (--help lists the flags)"
