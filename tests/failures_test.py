@@ -39,7 +39,7 @@ def test_too_little_memory_names_the_setting_to_lower(
 ):
     """Injected into each stage."""
 
-    def fails(config, workdir):
+    def fails(config, workdir, following=()):
         raise error
 
     monkeypatch.setattr(run, "STAGES", {**run.STAGES, stage: fails})

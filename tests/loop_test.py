@@ -27,18 +27,23 @@ SETTINGS = loop.LoopSettings(
 class Run:
     """One call of the loop, as a program that may be started again would make it."""
 
-    def __init__(self, workdir, batch_at=toy_problem.batch_at, total_steps=12, hooks_take=0.0):
-        self.sampled, self.announced = [], []
+    def __init__(
+        self,
+        workdir,
+        batch_at=toy_problem.batch_at,
+        total_steps=12,
+        hooks_take=0.0,
+        keep=5,
+        drawn_before=(),
+        **intervals,
+    ):
+        self.sampled, self.announced, self.hooks_take = [], [], hooks_take
 
         def validate(state):
             time.sleep(hooks_take)
             return float(jnp.abs(state.ema_params["w"] - 1).sum())
 
-        def sample(state):
-            time.sleep(hooks_take)
-            self.sampled.append(int(state.step))
-
-        checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=5)
+        checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", keep=keep)
         newest = checkpoints.latest_step()
         self.start, samples, state = newest or 0, 0, toy_problem.new_state()
         if newest:
@@ -46,7 +51,7 @@ class Run:
         assert samples == self.start * SETTINGS.batch_size
         log = metric_log.MetricLog(workdir, self.start)
         batches = (batch_at(step) for step in itertools.count(self.start))
-        settings = loop.LoopSettings(**{**vars(SETTINGS), "total_steps": total_steps})
+        settings = loop.LoopSettings(**{**vars(SETTINGS), "total_steps": total_steps, **intervals})
         try:
             self.state = loop.train(
                 jax.jit(toy_problem.make_step(), donate_argnums=0),
@@ -59,7 +64,8 @@ class Run:
                 hooks=loop.Hooks(
                     learning_rate=optimizer.learning_rate_schedule(toy_problem.SETTINGS),
                     validate=validate,
-                    sample=sample,
+                    sample=self.sample,
+                    lacks_pictures=lambda step: step not in drawn_before,
                     announce=lambda *told: self.announced.append(told),
                 ),
                 checkpoints=checkpoints,
@@ -69,6 +75,10 @@ class Run:
         finally:
             log.close()
             checkpoints.close()
+
+    def sample(self, state):
+        time.sleep(self.hooks_take)
+        self.sampled.append(int(state.step))
 
 
 def test_logs_validates_samples_and_saves_on_time(tmp_path):
@@ -104,7 +114,13 @@ def test_samples_are_counted_on_after_a_change_of_batch_size(tmp_path):
         samples=10 * 2 * SETTINGS.batch_size,
         settings=SETTINGS,
         run_config={},
-        hooks=loop.Hooks(lambda step: 0.1, lambda state: 0.5, lambda state: None, lambda _: None),
+        hooks=loop.Hooks(
+            learning_rate=lambda step: 0.1,
+            validate=lambda state: 0.5,
+            sample=lambda state: None,
+            lacks_pictures=lambda step: False,
+            announce=lambda *_: None,
+        ),
         checkpoints=checkpoints,
         log=log,
     )
@@ -155,8 +171,54 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, rest.state, whole.state)
     rows = metric_log.read(tmp_path / "parts" / "metrics.jsonl")
     assert [row["step"] for row in rows if "loss" in row] == [4, 6, 8, 10, 12]
-    # Whoever sends a signal does not wait for a validation.
     assert [row["step"] for row in rows if "validation_loss" in row] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("step", [9, 10])
+def test_whoever_sends_a_signal_waits_for_nothing_that_the_next_start_can_do(
+    tmp_path, monkeypatch, step
+):
+    """A validation is due after step 9, pictures are after step 10."""
+
+    def interrupted(done):
+        if done == step - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return toy_problem.batch_at(done)
+
+    drawn = []
+    sample = Run.sample
+    monkeypatch.setattr(Run, "sample", lambda run, state: (drawn.append(1), sample(run, state)))
+    with pytest.raises(interruption.Interrupted), interruption.handled():
+        Run(tmp_path, interrupted)
+    log = tmp_path / "metrics.jsonl"
+    validated = [row["step"] for row in metric_log.read(log) if "validation_loss" in row]
+    assert (validated, len(drawn)) == ([3, 6, 9][: step - 7], 1)
+    rest = Run(tmp_path)
+    assert rest.sampled == [10, 12]
+    validated = [row["step"] for row in metric_log.read(log) if "validation_loss" in row]
+    assert validated == [3, 6, 9, 12]
+
+
+def test_pictures_that_are_there_are_not_drawn_again(tmp_path):
+    def interrupted(step):
+        if step == 10:
+            signal.raise_signal(signal.SIGTERM)
+        return toy_problem.batch_at(step)
+
+    with pytest.raises(interruption.Interrupted), interruption.handled():
+        Run(tmp_path, interrupted, sample_every=11)
+    assert Run(tmp_path, drawn_before=[11], sample_every=11).sampled == [12]
+
+
+def test_a_run_that_is_killed_while_it_draws_draws_again(tmp_path, monkeypatch):
+    def killed(run, state):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Run, "sample", killed)
+        Run(tmp_path, sample_every=6)
+    rest = Run(tmp_path, sample_every=6)
+    assert (rest.start, rest.sampled) == (0, [6, 12])
 
 
 def test_a_signal_during_the_last_step_lets_the_training_end(tmp_path):
@@ -194,9 +256,38 @@ def test_validation_and_pictures_do_not_count_as_slow_training(tmp_path):
     Run(tmp_path, hooks_take=seconds)
     rows = [row for row in metric_log.read(tmp_path / "metrics.jsonl") if "loss" in row]
     most_steps = 4  # of a row; a hook is called within each row's steps
-    # Not in the first row, whose steps are compiled.
-    for row in rows[1:]:
+    for row in rows[1:]:  # the first has a step less
         assert row["images_per_second"] > most_steps * SETTINGS.batch_size / seconds
+
+
+def test_compilation_does_not_count_as_slow_training(tmp_path, monkeypatch):
+    seconds, make_step = 0.5, toy_problem.make_step
+
+    def compiles_slowly():
+        step = make_step()
+
+        def traced(*args):
+            time.sleep(seconds)
+            return step(*args)
+
+        return traced
+
+    monkeypatch.setattr(toy_problem, "make_step", compiles_slowly)
+    Run(tmp_path, log_every=1)
+    rows = [row for row in metric_log.read(tmp_path / "metrics.jsonl") if "loss" in row]
+    rates = {row["step"]: row.get("images_per_second") for row in rows}
+    assert rates[1] is None  # one step alone says nothing
+    assert rates[2] > SETTINGS.batch_size / seconds
+
+
+def test_a_bad_step_does_not_name_a_checkpoint_that_is_gone(tmp_path):
+    def bad_at_8(step):
+        batch = toy_problem.batch_at(step)
+        return {"x": batch["x"] * jnp.inf} if step == 8 else batch
+
+    with pytest.raises(loop.NonFiniteError, match=r"no checkpoint before is kept.*checkpoints/8"):
+        Run(tmp_path, bad_at_8, keep=1)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["8"]
 
 
 def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):

@@ -45,6 +45,26 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path):
     assert [row["step"] for row in metric_log.read(tmp_path / "metrics.jsonl")] == [1, 2, 3]
 
 
+def test_whoever_is_killed_has_written_all_events(tmp_path):
+    log = metric_log.MetricLog(tmp_path)
+    log.write(7, {"loss": 0.5})
+    (path,) = tmp_path.glob("events.out.tfevents.*")  # while the log is open
+    *_, last = _events(path)
+    assert (last.step, last.summary.value[0].tag) == (7, "loss")
+    log.close()
+
+
+def test_what_a_step_lacks(tmp_path):
+    write(tmp_path, 0, [1])
+    log = metric_log.MetricLog(tmp_path, 1)
+    log.write(2, {"validation_loss": 0.5})
+    lacks = [
+        (step, n) for step in (1, 2) for n in ("loss", "validation_loss") if log.lacks(step, n)
+    ]
+    assert lacks == [(1, "validation_loss"), (2, "loss")]
+    log.close()
+
+
 def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path):
     write(tmp_path, 0, [1, 2])
     path = tmp_path / "metrics.jsonl"

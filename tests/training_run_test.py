@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from ssimbad_jax.data import conditions
-from ssimbad_jax.stages import components, pictures, run, time_left, train, training_run
+from ssimbad_jax.stages import (
+    components,
+    held_out,
+    pictures,
+    run,
+    time_left,
+    train,
+    training_run,
+)
 from tests import tiny_run, toy_problem
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -60,8 +68,8 @@ def draw_grids(tmp_path, monkeypatch):
             sample=sample,
             key=jax.random.key(0),
         )
-        held_out = {"image": jnp.full((2, 4, 4, 3), TARGET)}
-        drawer = training_run._picture_drawer(job, held_out, tmp_path)
+        batch = {"image": jnp.full((2, 4, 4, 3), TARGET)}
+        drawer = training_run._picture_drawer(job, batch, tmp_path)
         for state in states:
             drawer(state)
         return saved
@@ -97,10 +105,42 @@ def test_long_runs_name_the_quick_start(prepared_dir, monkeypatch, capsys):
     )
     config = tiny_run.make_config(prepared_dir)
     for steps_left in (1800, 3600):
-        training_run._announce("train", config, 36, 1, 1.0, steps_left)
+        training_run._announce("train", config, [], 36, 1, 1.0, steps_left)
     short, long = capsys.readouterr().out.splitlines()
     assert short == (
         "train: the rest will take about 30 min 0 s here, then refinement 23 h 0 min and scoring "
-        "1 min 0 s"
+        "1 min 0 s, 23 h 31 min in all"
     )
     assert "about 1 h 0 min" in long and long.endswith("make quickstart")
+
+
+def test_pictures_that_a_kill_took_are_drawn_by_the_next_start(finished_run, tmp_path):
+    """Also where all steps are done; the others stay as they are."""
+    workdir = tmp_path / "run"
+    shutil.copytree(finished_run.workdir, workdir)
+    grids = {path.name: path.read_bytes() for path in (workdir / "samples").iterdir()}
+    last = held_out.picture_path(workdir / "samples", tiny_run.STEPS)
+    last.unlink()
+    train.train(finished_run.config, workdir)
+    assert {path.name: path.read_bytes() for path in (workdir / "samples").iterdir()} == grids
+
+
+def test_a_training_that_scores_nothing_does_not_need_the_pairs(
+    finished_run, prepared_dir, tmp_path, capsys
+):
+    shutil.copy(finished_run.workdir / "calibration.json", tmp_path)
+    config = tiny_run.make_config(prepared_dir, train__steps=4, eval__pairs="not there.npz")
+    run.run(config, tmp_path, ["train"])
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "the rest" in line)
+    assert said.endswith(" here")
+
+
+def test_a_warm_up_as_long_as_all_epochs_is_refused(prepared_dir, tmp_path):
+    config = tiny_run.make_config(
+        prepared_dir, train__steps=0, train__epochs=1, train__warmup_steps=4
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"train\.warmup_steps is 4, not less than the 4 steps that train\.epochs = 1 makes",
+    ):
+        run.run(config, tmp_path, ["train"])

@@ -1,5 +1,6 @@
 """Pictures that stages write."""
 
+import os
 import pathlib
 from collections.abc import Sequence
 
@@ -12,9 +13,12 @@ TITLE_HEIGHT = 18
 
 
 def save_png(path: pathlib.Path, picture: np.ndarray) -> None:
-    """Writes uint8 `[H, W, 3]` or `[H, W, 1]`; makes the folder if there is none."""
+    """Writes uint8 `[H, W, 3]` or `[H, W, 1]`, at once; makes the folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    PIL.Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(path)
+    written = path.with_name(path.name + ".part")
+    shown = PIL.Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    shown.save(written, format="PNG")
+    os.replace(written, path)
 
 
 def save_grid(

@@ -9,7 +9,7 @@ Noise -> K steps of the solver -> image -> distance to the target -> gradient th
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -63,8 +63,10 @@ class Examples(NamedTuple):
     key: jax.Array
 
 
-def refine(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Refines the newest pretrained weights; see `training_run.run` for other errors raised.
+def refine(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, following: Collection[str] = ()
+) -> None:
+    """Refines the newest pretrained weights; see `training_run.run` for arguments and other errors.
 
     Raises:
         FileNotFoundError: there is no pretraining to start from.
@@ -76,7 +78,7 @@ def refine(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         f"refine: through {solvers.describe(config.refine)}, from step {pretrained.step} of the "
         "pretraining"
     )
-    training_run.run(config, workdir, make_job(config, noise_schedule, pretrained), mesh)
+    training_run.run(config, workdir, make_job(config, noise_schedule, pretrained), mesh, following)
 
 
 def starting_point(

@@ -1,6 +1,7 @@
 """All stages of a run, in order."""
 
 import contextlib
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,7 @@ _BEFORE: dict[str, dict[str, Any]] = {
     },
 }
 
-Stage = Callable[[ml_collections.ConfigDict, pathlib.Path], None]
+Stage = Callable[..., None]  # (config, workdir), and those that train: following=
 
 
 def _calibrate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -62,7 +63,8 @@ STAGES: dict[str, Stage] = {
 
 
 # The stages that change a run; the others look at it.
-_MAKING = {"calibrate", "train", "refine"}
+_TRAINING = {"train", "refine"}
+_MAKING = {"calibrate", *_TRAINING}
 
 
 def default_stages(config: ml_collections.ConfigDict) -> list[str]:
@@ -122,13 +124,16 @@ def run(
         if jax.process_index() == 0 and not is_kept:
             components.save_config(config, workdir)
         _say_what_data(config)
-        for name, stage in STAGES.items():
-            if name in stages:
-                with (
-                    failures.explained(name, config, folders),
-                    run_record.timed(workdir, name, config_name),
-                ):
-                    stage(config, workdir)
+        wanted = [name for name in STAGES if name in stages]
+        for number, name in enumerate(wanted, start=1):
+            stage = STAGES[name]
+            if name in _TRAINING:
+                stage = functools.partial(stage, following=wanted[number:])
+            with (
+                failures.explained(name, config, folders),
+                run_record.timed(workdir, name, config_name),
+            ):
+                stage(config, workdir)
 
 
 def _check_made(

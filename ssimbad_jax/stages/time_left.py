@@ -5,6 +5,8 @@ forward, and backward twice as much. Refinement makes each call of its solver a 
 way back, so that each is worth four.
 """
 
+from collections.abc import Collection
+
 import ml_collections
 
 from ssimbad_jax.data import pairs, pipeline
@@ -16,6 +18,7 @@ _CALLS_OF_TRAINING, _CALLS_OF_REFINEMENT = 3, 4
 def seconds_after(
     stage: str,
     config: ml_collections.ConfigDict,
+    following: Collection[str],
     seconds_per_step: float,
     num_training: int,
     num_devices: int,
@@ -25,25 +28,27 @@ def seconds_after(
     Args:
         stage: "train" or "refine", which is under way.
         config: see `configs/edm_ssimbad.py`.
+        following: the stages to come.
         seconds_per_step: that a step of the stage takes.
         num_training: training pictures.
         num_devices: devices that the stage uses.
 
     Returns:
-        Seconds by what is done, in its order: "refinement" where the config asks for it, "scoring".
+        Seconds by what is done, in its order: "refinement" and "scoring", if they are to come.
     """
     of_call = seconds_per_step / _calls_of_step(stage, config)
     after = {}
-    if stage == "train" and config.refine.enabled:
+    if "refine" in following:
         steps = components.total_steps(config.refine, num_training)
         # Batches of refinement may be too small for all devices.
         size = config.refine.batch_size // config.refine.accumulate
         busy = next(count for count in range(num_devices, 0, -1) if size % count == 0)
         calls = steps * _calls_of_step("refine", config)
         after["refinement"] = of_call * calls * num_devices / busy
-    is_refined = stage == "refine" or config.refine.enabled
-    calls = len(pairs.SETTINGS) * _num_scored(config) * _calls_of_scoring(config, is_refined)
-    after["scoring"] = of_call * calls
+    if "evaluate" in following:
+        is_refined = stage == "refine" or "refine" in following
+        calls = len(pairs.SETTINGS) * _num_scored(config) * _calls_of_scoring(config, is_refined)
+        after["scoring"] = of_call * calls
     return after
 
 

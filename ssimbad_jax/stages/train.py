@@ -5,7 +5,7 @@ calibration.json + pictures -> checkpoints/pretrain, metrics.jsonl, samples/*.pn
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -42,11 +42,13 @@ class Examples(NamedTuple):
     warp_map: jax.Array | None = None
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Trains the denoiser of `config`; see `training_run.run` for the errors raised."""
+def train(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, following: Collection[str] = ()
+) -> None:
+    """Trains the denoiser of `config`; see `training_run.run` for arguments and errors raised."""
     mesh = sharding.data_mesh()
     noise_schedule = components.noise_schedule(config, workdir)
-    training_run.run(config, workdir, make_job(config, noise_schedule, mesh), mesh)
+    training_run.run(config, workdir, make_job(config, noise_schedule, mesh), mesh, following)
 
 
 def make_job(

@@ -7,16 +7,15 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
 import ml_collections
-import numpy as np
 from clu import parameter_overview
 
-from ssimbad_jax.data import conditions, pipeline
-from ssimbad_jax.stages import components, continuation, pictures, solvers, time_left
+from ssimbad_jax.data import pipeline
+from ssimbad_jax.stages import components, continuation, held_out, solvers, time_left
 from ssimbad_jax.training import (
     checkpoint,
     loop,
@@ -28,7 +27,6 @@ from ssimbad_jax.training import (
 )
 from ssimbad_jax.training import state as state_lib
 
-GRID_PICTURES = 8
 SECONDS_A_DAY = 86400
 
 # Independent streams of the run's key; refinement has its own further up.
@@ -69,7 +67,11 @@ class Job:
 
 
 def run(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, job: Job, mesh: jax.sharding.Mesh
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    job: Job,
+    mesh: jax.sharding.Mesh,
+    following: Collection[str] = (),
 ) -> None:
     """Trains to the end.
 
@@ -78,10 +80,12 @@ def run(
         workdir: where everything is written.
         job: what to train.
         mesh: the devices.
+        following: the stages to come, for what is said of the time left.
 
     Raises:
         loop.NonFiniteError: the training diverged.
-        ValueError: there are too few pictures, or a checkpoint does not fit.
+        ValueError: there are too few pictures for a batch or too few steps for the warm-up, or a
+            checkpoint does not fit.
         DamagedError: there are checkpoints, and all are damaged.
         SaveError: a checkpoint could not be written.
         Interrupted: a signal asked to stop; what was done is saved.
@@ -95,6 +99,12 @@ def run(
             "pictures"
         )
     settings = components.optimizer_settings(section, len(training))
+    if settings.warmup_steps >= settings.total_steps:
+        raise ValueError(
+            f"{job.name}.warmup_steps is {settings.warmup_steps}, not less than the "
+            f"{settings.total_steps} steps that {job.name}.epochs = {section.epochs} makes of "
+            f"{len(training)} pictures; lower it, or set it to -1 for one epoch"
+        )
     checkpoints = checkpoint.Checkpoints(workdir / job.checkpoints, section.keep_checkpoints)
     run_config = continuation.record(config, training.fingerprint) | job.facts
     tx = optimizer.make_optimizer(settings)
@@ -103,7 +113,11 @@ def run(
     if jax.process_index() == 0:
         # Not before: a config that may not continue has to leave the run's own in place.
         components.save_config(config, workdir)
+    samples_folder = workdir / job.samples
     if restored is not None and int(restored.state.step) >= settings.total_steps:
+        if held_out.lacks_pictures(samples_folder, int(restored.state.step)):
+            batch = held_out.make_batch(validation, mesh)
+            _picture_drawer(job, batch, samples_folder)(restored.state)
         progress.say(f"{job.name}: done already, {checkpoints.path(int(restored.state.step))}")
         checkpoints.close()
         return
@@ -116,7 +130,7 @@ def run(
         progress.say(f"{job.name}: {count:,} parameters, {mesh.size} device(s), a new run")
 
     train_step = compile_step(config, job, tx, mesh)
-    held_out = _held_out_batch(validation, mesh)
+    batch = held_out.make_batch(validation, mesh)
     local_batches = pipeline.train_batches(
         training,
         seed=config.seed,
@@ -141,16 +155,21 @@ def run(
             run_config=run_config,
             hooks=loop.Hooks(
                 learning_rate=optimizer.learning_rate_schedule(settings),
-                validate=_validator(job, held_out),
-                sample=_picture_drawer(job, held_out, workdir / job.samples),
-                announce=functools.partial(_announce, job.name, config, len(training), mesh.size),
+                validate=held_out.validator(
+                    job.draw, job.loss_fn, jax.random.fold_in(job.key, _VALIDATION), batch
+                ),
+                sample=_picture_drawer(job, batch, samples_folder),
+                lacks_pictures=functools.partial(held_out.lacks_pictures, samples_folder),
+                announce=functools.partial(
+                    _announce, job.name, config, following, len(training), mesh.size
+                ),
             ),
             checkpoints=checkpoints,
             log=log,
         )
     progress.say(
         f"{job.name}: {int(state.step)} steps done. Checkpoints are in {checkpoints.directory}, "
-        f"the log in {workdir / job.log / 'metrics.jsonl'}, pictures in {workdir / job.samples}"
+        f"the log in {workdir / job.log / 'metrics.jsonl'}, pictures in {samples_folder}"
     )
 
 
@@ -223,63 +242,33 @@ def _on_devices(batches: Iterator[Any], mesh: jax.sharding.Mesh) -> Iterator[dic
         yield batch
 
 
-def _held_out_batch(validation: pipeline.Records, mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
-    """Returns the fixed batch that validation losses and picture grids are made of."""
-    batch = next(iter(pipeline.eval_batches(validation, batch_size=len(validation))))
-    kept = {name: batch[name] for name in ("image", "sketch") if name in batch}
-    # The same pictures whatever the number of devices: what does not divide among them is copied.
-    divides = len(validation) % mesh.size == 0
-    return jax.device_put(kept, sharding.over_batch(mesh) if divides else sharding.replicated(mesh))
-
-
-def _validator(job: Job, held_out: dict[str, jax.Array]) -> Callable[[state_lib.TrainState], float]:
-    """Returns the mean loss of the averaged parameters, with everything random frozen."""
-    examples = jax.jit(job.draw)(jax.random.fold_in(job.key, _VALIDATION), held_out)
-    mean_loss = jax.jit(lambda params, examples: job.loss_fn(params, examples).mean())
-    return lambda state: float(mean_loss(state.ema_params, examples))
-
-
 def _picture_drawer(
-    job: Job, held_out: dict[str, jax.Array], folder: pathlib.Path
+    job: Job, batch: held_out.Batch, folder: pathlib.Path
 ) -> Callable[[state_lib.TrainState], None]:
-    """Returns a function that colours held-out sketches from fixed noise and saves the grid."""
-    key = jax.random.fold_in(job.key, _SAMPLER)
-    sample = jax.jit(job.sample)
-    examples = jax.jit(job.draw)(jax.random.fold_in(job.key, _SAMPLE), held_out)
-    shown = jax.tree.map(
-        lambda x: sharding.fetch(x)[:GRID_PICTURES],
-        {name: getattr(examples, name) for name in ("image", "condition", "noise")},
+    of_examples, of_sampler = (
+        jax.random.fold_in(job.key, stream) for stream in (_SAMPLE, _SAMPLER)
     )
-
-    def draw_pictures(state: state_lib.TrainState) -> None:
-        if jax.process_index() > 0:
-            return
-        params = jax.tree.map(np.asarray, state.ema_params)
-        condition = shown["condition"]
-        result = sample(params, shown["noise"], condition, key)
-        columns = [condition[..., :1], condition[..., 1:], result, shown["image"]]
-        pictures.save_grid(
-            folder / f"{int(state.step):08d}.png",
-            [np.asarray(conditions.to_uint8(column)) for column in columns],
-            titles=["sketch", "reference", "result", "target"],
-        )
-
-    return draw_pictures
+    return held_out.picture_drawer(job.draw, job.sample, (of_examples, of_sampler), batch, folder)
 
 
 def _announce(
     name: str,
     config: ml_collections.ConfigDict,
+    following: Collection[str],
     num_training: int,
     num_devices: int,
     seconds_per_step: float,
     steps_left: int,
 ) -> None:
     rest = seconds_per_step * steps_left
-    after = time_left.seconds_after(name, config, seconds_per_step, num_training, num_devices)
-    message = f"{name}: the rest will take about {progress.format_duration(rest)} here, then " + (
-        " and ".join(f"{what} {progress.format_duration(time)}" for what, time in after.items())
+    after = time_left.seconds_after(
+        name, config, following, seconds_per_step, num_training, num_devices
     )
-    if rest + sum(after.values()) > SECONDS_A_DAY:
+    total = rest + sum(after.values())
+    message = f"{name}: the rest will take about {progress.format_duration(rest)} here"
+    if after:
+        each = (f"{what} {progress.format_duration(seconds)}" for what, seconds in after.items())
+        message += f", then {' and '.join(each)}, {progress.format_duration(total)} in all"
+    if total > SECONDS_A_DAY:
         message += "; for results within minutes run the quick start: make quickstart"
     progress.say(message)

@@ -44,6 +44,18 @@ class LoopSettings:
     sample_every: int
     checkpoint_every: int
 
+    def is_saved(self, step: int) -> bool:
+        """Returns whether a checkpoint is due after a step."""
+        return step % self.checkpoint_every == 0 or step == self.total_steps
+
+    def is_validated(self, step: int) -> bool:
+        """Returns whether a validation loss is due after a step."""
+        return step % self.validate_every == 0 or self.is_saved(step)
+
+    def is_sampled(self, step: int) -> bool:
+        """Returns whether pictures are due after a step."""
+        return step % self.sample_every == 0 or step == self.total_steps
+
 
 @dataclasses.dataclass(frozen=True)
 class Hooks:
@@ -53,12 +65,14 @@ class Hooks:
         learning_rate: learning rate at a step.
         validate: validation loss of a state.
         sample: draws pictures of a state.
+        lacks_pictures: whether there are no pictures of a step yet.
         announce: told the seconds that a step takes and the steps left, once.
     """
 
     learning_rate: Callable[[int], float]
     validate: Callable[[state_lib.TrainState], float]
     sample: Callable[[state_lib.TrainState], None]
+    lacks_pictures: Callable[[int], bool]
     announce: Callable[[float, int], None]
 
 
@@ -121,10 +135,14 @@ def train(
         progress.Progress(name, settings.total_steps, start) as bar,
         interruption.deferred(),
     ):
+        if start > 0:
+            _catch_up(state, settings, hooks, log)
         for step in range(start + 1, settings.total_steps + 1):
             state, metrics = train_step(state, next(batches), key)
             estimate.after(step - start, step, metrics)
-            at_checkpoint = step % settings.checkpoint_every == 0 or step == settings.total_steps
+            if step == start + 1:
+                reader.leave_out_compilation()
+            at_checkpoint = settings.is_saved(step)
             stops = interruption.is_requested(step)
             checkpoints.check()
             try:
@@ -134,18 +152,21 @@ def train(
                 if good != int(state.step):
                     save(state)
                 checkpoints.wait()
+                # Saving may have taken the place of the one before.
+                before = good if good in checkpoints.steps() else None
                 raise NonFiniteError(
-                    _describe_stop(error, good, state, checkpoints, name)
+                    _describe_stop(error, before, state, checkpoints, name)
                 ) from None
+            # Whoever sends a signal may not wait long: the next start does what is left out.
+            if settings.is_sampled(step) and not stops:
+                with reader.paused(state):
+                    hooks.sample(state)  # before it is saved: whoever is killed here draws again
             if at_checkpoint or stops:
                 with reader.paused(state):
-                    save(state, validate=at_checkpoint)  # whoever sends a signal may not wait long
-            elif step % settings.validate_every == 0:
+                    save(state, validate=at_checkpoint)
+            elif settings.is_validated(step):
                 with reader.paused(state):
                     log.write(step, {"validation_loss": hooks.validate(state)})
-            if step % settings.sample_every == 0 or step == settings.total_steps:
-                with reader.paused(state):
-                    hooks.sample(state)
             bar.advance(note=reader.note)
             if stops:
                 checkpoints.wait()
@@ -157,6 +178,17 @@ def train(
                 )
         checkpoints.wait()
     return state
+
+
+def _catch_up(
+    state: state_lib.TrainState, settings: LoopSettings, hooks: Hooks, log: metric_log.MetricLog
+) -> None:
+    """Does what a signal left out at the step that a training continues from."""
+    step = int(state.step)
+    if settings.is_validated(step) and log.lacks(step, "validation_loss"):
+        log.write(step, {"validation_loss": hooks.validate(state)})
+    if settings.is_sampled(step) and hooks.lacks_pictures(step):
+        hooks.sample(state)
 
 
 class _MetricReader:
@@ -174,7 +206,7 @@ class _MetricReader:
         self._learning_rate, self._samples_after = learning_rate, samples_after
         self._pending: collections.deque[tuple[int, state_lib.Metrics]] = collections.deque()
         self._window: list[dict[str, np.ndarray]] = []
-        self._window_begin = time.monotonic()
+        self._window_begin, self._untimed = time.monotonic(), 0
 
     def push(self, step: int, metrics: state_lib.Metrics, flush: bool) -> None:
         """Takes the metrics of a step; `flush` reads all that wait and writes a row."""
@@ -184,6 +216,10 @@ class _MetricReader:
             self._read(read_step, jax.device_get(read_metrics))
         if flush and self._window:
             self._write_row(step)
+
+    def leave_out_compilation(self) -> None:
+        """Leaves the first step out of the pictures a second, when it is done."""
+        self._window_begin, self._untimed = time.monotonic(), 1
 
     @contextlib.contextmanager
     def paused(self, state: state_lib.TrainState) -> Iterator[None]:
@@ -203,7 +239,6 @@ class _MetricReader:
             self._write_row(step)
 
     def _write_row(self, step: int) -> None:
-        steps = len(self._window)
         mean = {name: np.mean([m[name] for m in self._window], axis=0) for name in self._window[0]}
         now = time.monotonic()
         row = {
@@ -211,9 +246,9 @@ class _MetricReader:
             for name in ("loss", "gradient_norm", "update_norm", "parameter_norm")
         }
         row["learning_rate"] = float(self._learning_rate(step - 1))
-        row["images_per_second"] = (
-            steps * self._settings.batch_size / max(now - self._window_begin, 1e-9)
-        )
+        if timed := len(self._window) - self._untimed:
+            seconds = max(now - self._window_begin, 1e-9)
+            row["images_per_second"] = timed * self._settings.batch_size / seconds
         row["samples"] = self._samples_after(step)
         lower = 0.0
         for index, upper in enumerate(state_lib.SIGMA_RANGES):
@@ -223,7 +258,7 @@ class _MetricReader:
                 )
             lower = upper
         self._log.write(step, row)
-        self._window, self._window_begin = [], now
+        self._window, self._window_begin, self._untimed = [], now, 0
 
 
 class _Estimate:
@@ -251,9 +286,13 @@ def _describe_stop(
     checkpoints: checkpoint.Checkpoints,
     name: str,
 ) -> str:
-    before = "there is none" if last_good is None else str(checkpoints.path(last_good))
+    before = (
+        "no checkpoint before is kept"
+        if last_good is None
+        else f"the last checkpoint before is {checkpoints.path(last_good)}"
+    )
     return (
-        f"{error}. Training stopped; the last checkpoint before is {before}, and the state before "
+        f"{error}. Training stopped; {before}, and the state before "
         f"the bad step is saved as {checkpoints.path(int(state.step))}. Lower {name}.learning_rate "
         f"or {name}.clip_norm, or use model.compute_dtype=float32, and run the same command again "
         f"with --config.{name}.accept_changes=True."

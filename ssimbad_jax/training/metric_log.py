@@ -13,6 +13,8 @@ import jax
 from tensorboardX import record_writer, summary
 from tensorboardX.proto import event_pb2
 
+from ssimbad_jax.training import sharding
+
 
 class MetricLog:
     """Writes rows of numbers, each with its step; of several hosts only the first writes."""
@@ -54,6 +56,13 @@ class MetricLog:
         self._file.flush()
         for name, value in values.items():
             self._write_event(step=step, summary=summary.scalar(name, value))
+        self._events.flush()  # its file is buffered, and a kill would take hundreds of steps
+
+    def lacks(self, step: int, name: str) -> bool:
+        """Returns whether no row of a step has a number of this name, the same on all hosts."""
+        rows = read(self._path) if self._writes else [{"step": step, name: None}]
+        is_missing = not any(row["step"] == step and name in row for row in rows)
+        return sharding.on_any_host(is_missing)
 
     def close(self) -> None:
         """Writes what is left and closes the files."""
