@@ -16,6 +16,7 @@ def make_config(**calibration):
     return ml_collections.ConfigDict(
         {
             "seed": 0,
+            "data": {"dir": "faces"},
             "diffusion": {"sigma_min": 0.002, "sigma_max": 80.0},
             "calibrate": {
                 "scale": "rational",
@@ -213,7 +214,7 @@ def test_other_settings_are_measured_anew(change, reason, workdir, images, capsy
 def test_the_scale_of_a_trained_network_is_not_replaced(before, after, reason, images, tmp_path):
     calibrate.calibrate(make_config(**before), tmp_path, images, "stripes")
     written = (tmp_path / calibrate.RESULT).read_bytes()
-    with pytest.raises(ValueError, match=f"was trained with, and now {reason}. Use the old value"):
+    with pytest.raises(ValueError, match=f"was trained with, and {reason}. Use the old value"):
         calibrate.calibrate(make_config(**after), tmp_path, images, "stripes", is_trained_with=True)
     assert (tmp_path / calibrate.RESULT).read_bytes() == written
     calibrate.calibrate(make_config(**before), tmp_path, images, "stripes", is_trained_with=True)
@@ -224,6 +225,33 @@ def test_with_c_of_the_config_only_the_pictures_are_drawn_anew(images, tmp_path,
         config = make_config(num_draws=draws)
         calibrate.calibrate(config, tmp_path, images, "stripes", is_trained_with=True)
     assert "num_draws was 2 and is 1 now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["faces", ""])
+def test_a_trained_network_keeps_the_calibration_of_its_own_pictures(images, tmp_path, folder):
+    """The built-in faces have another fingerprint where only those for tests are other ones."""
+    config = make_config()
+    config.data.dir = folder
+    calibrate.calibrate(config, tmp_path, images, "stripes")
+    written = (tmp_path / calibrate.RESULT).read_bytes()
+    if folder:
+        with pytest.raises(ValueError, match="data was 'stripes' and is 'dots' now"):
+            calibrate.calibrate(config, tmp_path, images, "dots", is_trained_with=True)
+    else:
+        calibrate.calibrate(config, tmp_path, images, "dots", is_trained_with=True)
+    assert ((tmp_path / calibrate.RESULT).read_bytes() == written) == bool(folder)
+
+
+def test_no_host_goes_on_before_the_calibration_is_written(images, tmp_path, monkeypatch):
+    """Which the training of another host reads at once."""
+    waited = []
+    monkeypatch.setattr(
+        sharding,
+        "wait_for_all",
+        lambda what: waited.append((what, (tmp_path / calibrate.RESULT).is_file())),
+    )
+    calibrate.calibrate(make_config(scale="table"), tmp_path, images, "stripes")
+    assert waited == [("calibration", True)]
 
 
 def test_other_data_is_measured_anew(workdir, images, capsys):

@@ -96,10 +96,18 @@ def test_a_folder_that_is_no_run_is_left_alone(prepared_dir, tmp_path):
 def test_another_config_leaves_a_trained_run_its_calibration(finished_run, tmp_path):
     shutil.copytree(finished_run.workdir, tmp_path / "run")
     before = (tmp_path / "run" / "calibration.json").read_bytes()
-    config = finished_run.config.copy_and_resolve_references()
-    config.calibrate.scale = "table"
-    with pytest.raises(ValueError, match="scale was 'rational' and is 'table' now"):
-        run.run(config, tmp_path / "run", ["calibrate", "train"])
+    for field, value, difference in (
+        ("calibrate.scale", "table", "scale was 'rational' and is 'table'"),
+        ("calibrate.c", 0.2, "c was 0.3 and is 0.2"),
+        ("diffusion.sigma_max", 40.0, "sigma_max was 80.0 and is 40.0"),
+        ("seed", 1, "seed was 0 and is 1"),
+    ):
+        config = finished_run.config.copy_and_resolve_references()
+        config.update_from_flattened_dict({field: value})
+        with pytest.raises(
+            ValueError, match=f"was trained with, and {difference} now. Use the old"
+        ):
+            run.run(config, tmp_path / "run", ["calibrate", "train"])
     assert (tmp_path / "run" / "calibration.json").read_bytes() == before
 
 

@@ -42,28 +42,28 @@ def calibrate(
     """Measures SSIM under noise and writes the chosen sigma scale, unless that was done before.
 
     Args:
-        config: reads `calibrate`, `diffusion.sigma_min`, `diffusion.sigma_max` and `seed`.
+        config: reads `calibrate`, `data.dir`, `diffusion.sigma_min`, `diffusion.sigma_max` and
+            `seed`.
         workdir: where the results go.
         images: uint8 [N, H, W, 3] training pictures at the model's size, of which the first
             `calibrate.num_images` are measured.
         fingerprint: identifies the data set; a calibration of other data is not reused.
-        is_trained_with: whether a network of the workdir was trained with the earlier scale, which
-            another one may not replace then.
+        is_trained_with: whether a network of the workdir was trained with the earlier calibration,
+            which another one may not replace then.
 
     Returns:
         The chosen scale.
 
     Raises:
-        ValueError: the pictures or the config cannot be used, or the scale would change under a
-            trained network; nothing was written.
+        ValueError: the pictures or the config cannot be used, or the calibration would change
+            under a trained network; nothing was written.
     """
     images = images[: config.calibrate.num_images]
     request = _request(config, images, fingerprint)
-    change = _change_of_scale(workdir, request) if is_trained_with else ""
+    change = _change(workdir, request, bool(config.data.dir)) if is_trained_with else ""
     if sharding.on_any_host(bool(change)):
         raise ValueError(
-            f"{workdir / RESULT} has the sigma scale that this run was trained with, and now "
-            f"{change}. Use the old value, or another --workdir for a new run; "
+            f"{workdir / RESULT} is the calibration that this run was trained with, and {change}. Use the old value, or another --workdir for a new run; "
             "--config.train.accept_changes=True measures anew and goes on"
         )
     reason = _on_first_host(_reason_to_measure(workdir, request))
@@ -73,6 +73,7 @@ def calibrate(
     else:
         progress.say(f"Calibration: measuring, because {reason}.")
         record = _measure(config, images, request, workdir)
+        sharding.wait_for_all("calibration")  # of which the other hosts read the scale
     chosen = record["chosen"]
     progress.say(
         f"Calibration: scale {chosen['name']}, mean R^2 {chosen['r2']:.4f}. "
@@ -175,14 +176,23 @@ def _difference(before: dict[str, Any], request: dict[str, Any]) -> str:
     return ""
 
 
-def _change_of_scale(workdir: pathlib.Path, request: dict[str, Any]) -> str:
-    """Returns why the scale would be another one than the earlier, or nothing."""
+def _change(workdir: pathlib.Path, request: dict[str, Any], has_own_pictures: bool) -> str:
+    """Returns what a training that has begun would not find in its calibration again, or nothing.
+
+    Args:
+        workdir: of the run.
+        request: of the calibration to come.
+        has_own_pictures: whether the pictures are known by their content; the built-in faces are
+            drawn from their number and seed, and their fingerprint knows those for tests, too.
+    """
     try:
         before = _read(workdir / RESULT)["request"]
     except (FileNotFoundError, ValueError):
         return ""  # what is lost is measured again, with the same outcome
     if before.get("scale") == request["scale"] == "rational":
-        return ""  # c is of the config, and compared with it
+        # The scale is that of the config, however much is measured.
+        names = {"c", "sigma_min", "sigma_max", "seed"} | ({"data"} if has_own_pictures else set())
+        before, request = ({n: r[n] for n in r if n in names} for r in (before, request))
     return _difference(before, request)
 
 
