@@ -17,7 +17,9 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
     """Returns the paper's configuration."""
     config = ml_collections.ConfigDict()
-    config.seed = 0  # of initialisation, data order and noise
+    # Of initialisation, data order and noise; of which pictures are held out for validation, and of
+    # the built-in faces.
+    config.seed = 0
 
     config.data = data = ml_collections.ConfigDict()
     data.dir = ""  # folder of pictures; empty: the built-in toy faces

@@ -62,6 +62,27 @@ def test_every_stage_shows_its_pictures(executed):
     assert {name: count for name, count in shown.items() if count} == _PICTURES
 
 
+@pytest.mark.parametrize(
+    ("status", "says", "build"),
+    [
+        (0, "580.65.06", "cuda13"),
+        (0, "535.104.05", "cuda12"),
+        (9, "NVIDIA-SMI has failed because it could not communicate with the driver.", "cpu"),
+    ],
+)
+def test_the_build_of_jax_follows_from_the_driver(tmp_path, monkeypatch, status, says, build):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{says}'\nexit {status}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("TPU_ACCELERATOR_TYPE", raising=False)
+    cells = nbformat.read(_NOTEBOOK, as_version=4).cells
+    (install,) = (cell.source for cell in cells if cell.id == "install")
+    names = {}
+    exec(install.partition("ACCELERATOR = ")[0], names)
+    assert names["accelerator"]() == build
+
+
 def test_nothing_is_installed_where_everything_is_there(executed):
     said = "".join(output.get("text", "") for output in executed["install"].outputs)
     assert "Uses jax[cpu]." in said

@@ -47,7 +47,15 @@ def results():
     return make_results(np.random.default_rng(0))
 
 
-def test_rows_are_means_with_standard_errors_the_model_first(results):
+def test_the_sampler_is_first_also_with_fewer_calls_than_the_mean(results):
+    """It is the one whose pictures are shown."""
+    for methods in results.values():
+        methods["posterior mean of 8"] = methods["copy"]._replace(network_calls=8)
+    rows = score_files.rows(results, METRICS, 1)
+    assert [row["method"] for row in rows] == ["euler-3", "posterior mean of 8", "copy"]
+
+
+def test_rows_are_means_with_standard_errors_the_sampler_first(results):
     rows = score_files.rows(results, METRICS, 1)
     assert [row["method"] for row in rows] == ["euler-3", "copy"]
     result = results["cross"]["euler-3"].scores

@@ -106,6 +106,13 @@ def test_table_follows_a_smooth_curve_between_its_knots():
     np.testing.assert_allclose(TABLE.forward(sigma), sigma**2 / (sigma**2 + 0.1), atol=2e-3)
 
 
+def test_a_table_takes_whole_numbers():
+    ends = TABLE.inverse(TABLE.forward(KNOTS[[0, -1]]))
+    u = TABLE.forward(KNOTS[[0, -1]])
+    shifted = sigma_scale.tabulated(KNOTS, np.interp(TABLE.forward(KNOTS), u, [0.0, 1.0]))
+    np.testing.assert_allclose([shifted.inverse(0), shifted.inverse(1)], ends, rtol=1e-6)
+
+
 def test_flat_parts_of_a_table_keep_a_finite_inverse():
     # Two plateaus that float32 cannot tell from constants.
     u = np.array([0.0, 1e-12, 0.5, 0.5 + 1e-12, 1.0 - 1e-12, 1.0])

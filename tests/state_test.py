@@ -100,9 +100,30 @@ def test_average_forgets_the_start_within_the_share():
     steps = jnp.arange(1, 101)
     decays = jax.vmap(averaging.decay)(steps)
     assert np.prod(decays) < 1e-2
-    assert np.all(np.diff(decays) >= 0)
+    # A half-life of 5% of the pictures seen, of which a step is 4.
+    np.testing.assert_allclose(decays, 0.5 ** (1 / (0.05 * np.arange(1, 101))), rtol=1e-5)
     long = state_lib.Averaging(half_life=100.0, batch_size=4).decay(jnp.asarray(10**6))
     assert long == pytest.approx(0.5 ** (4 / 100))
+
+
+def test_the_average_and_the_norms_are_those_of_their_definitions():
+    """Step by step in float64."""
+    step = jax.jit(toy_problem.make_step())
+    state = toy_problem.new_state()
+    average = jax.tree.map(np.float64, state.params)
+    for number in range(6):
+        before = jax.tree.map(np.float64, state.params)
+        state, metrics = step(state, toy_problem.batch_at(number), KEY)
+        after = jax.tree.map(np.float64, state.params)
+        kept = 0.5 ** (1 / (0.05 * (number + 1)))
+        average = jax.tree.map(
+            lambda a, new, kept=kept: kept * a + (1 - kept) * new, average, after
+        )
+        change = jax.tree.map(lambda new, old: new - old, after, before)
+        for name, tree in (("parameter_norm", after), ("update_norm", change)):
+            norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(tree)))
+            assert metrics[name] == pytest.approx(norm, rel=1e-4, abs=1e-7)
+    assert_trees_close(state.ema_params, average, rtol=1e-5)
 
 
 def test_average_of_constant_parameters_is_constant():

@@ -1,24 +1,18 @@
 """What all trainings share; the stages' own tests go through it, too."""
 
-import pathlib
 import shutil
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from ssimbad_jax.data import conditions
 from ssimbad_jax.stages import (
     components,
     held_out,
-    pictures,
     run,
     time_left,
     train,
     training_run,
 )
-from tests import tiny_run, toy_problem
+from tests import tiny_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -35,68 +29,6 @@ def test_a_refused_config_leaves_the_runs_own_in_place(finished_run, prepared_di
     config = tiny_run.make_config(prepared_dir, eval__sampler_steps=3)
     run.run(config, workdir, ["train"])
     assert '"sampler_steps": 3' in (workdir / components.CONFIG).read_text()
-
-
-SKETCH, REFERENCE, TARGET = -1.0, 0.5, 0.1
-
-
-@pytest.fixture
-def draw_grids(tmp_path, monkeypatch):
-    """Draws the grid of a state; a sampler is given, and (columns by title) comes back."""
-
-    def draw(key, batch):
-        noise = jax.random.normal(key, batch["image"].shape)
-        condition = jnp.full((2, 4, 4, 4), REFERENCE).at[..., 0].set(SKETCH)
-        return train.Examples(batch["image"], condition, None, noise)
-
-    saved = []
-    monkeypatch.setattr(
-        pictures,
-        "save_grid",
-        lambda path, columns, titles: saved.append(dict(zip(titles, columns, strict=True))),
-    )
-
-    def draw_grids(sample, states):
-        job = training_run.Job(
-            name="train",
-            checkpoints=pathlib.Path("checkpoints"),
-            log=pathlib.Path(),
-            samples=pathlib.Path("samples"),
-            draw=draw,
-            loss_fn=toy_problem.loss_fn,
-            init_params=dict,
-            sample=sample,
-            key=jax.random.key(0),
-        )
-        batch = {"image": jnp.full((2, 4, 4, 3), TARGET)}
-        drawer = training_run._picture_drawer(job, batch, tmp_path)
-        for state in states:
-            drawer(state)
-        return saved
-
-    return draw_grids
-
-
-def test_pictures_are_sampled_with_other_noise_than_they_start_from(draw_grids):
-    def sample(params, noise, condition, key):
-        return jax.random.normal(key, noise.shape) - noise
-
-    (grid,) = draw_grids(sample, [toy_problem.new_state()])
-    assert np.ptp(grid["result"].astype(int)) > 100
-
-
-def test_pictures_are_made_by_the_average_from_the_same_noise_each_time(draw_grids):
-    def sample(params, noise, condition, key):
-        return 0.1 * (noise + jax.random.normal(key, noise.shape)) + params["b"]
-
-    first = toy_problem.new_state()
-    later = first.replace(params={"b": 9.0}, ema_params={"b": jnp.asarray(64 / 127.5)})
-    before, again, after = draw_grids(sample, [first, first, later])
-    np.testing.assert_array_equal(before["result"], again["result"])
-    difference = after["result"].astype(int) - before["result"]
-    assert np.abs(difference - 64).max() <= 1
-    for title, value in (("sketch", SKETCH), ("reference", REFERENCE), ("target", TARGET)):
-        assert (before[title] == conditions.to_uint8(jnp.asarray(value))).all()
 
 
 def test_long_runs_name_the_quick_start(prepared_dir, monkeypatch, capsys):

@@ -12,9 +12,8 @@ import grain
 import numpy as np
 import PIL.Image
 import PIL.ImageFilter
-import tqdm
 
-from ssimbad_jax.data import picture_file, picture_folder
+from ssimbad_jax.data import counting, picture_file, picture_folder
 
 # Of the stored size, what a picture's short side must have at least: enlarged more than four
 # times it shows the filter's blur, and its sketch the lines of the blur.
@@ -224,6 +223,5 @@ def parallel_map(
     # Pillow's warnings of odd metadata name no file; what matters is in the report.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield from zip(
-            tqdm.tqdm(items, description, unit=" files", disable=None), results, strict=True
-        )
+        both = zip(items, results, strict=True)
+        yield from counting.counted(both, description, len(items), "files")

@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
-import tqdm
 
-from ssimbad_jax.data import prepared
+from ssimbad_jax.data import counting, prepared
 from ssimbad_jax.data.toy_faces import drawing
 
 _MAX_COUNT = 1 << 32  # the index fills the low 32 bits of a face's seed
@@ -100,8 +99,7 @@ class ToyFace(tfds.core.GeneratorBasedBuilder):
         count = getattr(faces, split)
         seeds = (face_seed(faces.seed, split, index) for index in range(count))
         pictures = _draw_all(seeds, faces.size, self._num_workers(count))
-        # disable=None: a bar on a terminal only.
-        shown = tqdm.tqdm(pictures, f"{split} faces", count, leave=False, disable=None)
+        shown = counting.counted(pictures, f"drawing for {split}", count, "faces")
         for index, png in enumerate(shown):
             yield f"{index:010d}", {"image": png}
 

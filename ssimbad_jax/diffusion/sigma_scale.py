@@ -116,7 +116,7 @@ def tabulated(sigma_knots: Any, u_knots: Any, name: str = "table") -> SigmaScale
         return xp.interp(x, xp.asarray(log_sigma, x.dtype), xp.asarray(curve, x.dtype))
 
     def inverse(xp: Any, u: Any) -> Any:
-        u = xp.asarray(u)
+        u = xp.asarray(u) * 1.0  # whole numbers, too
         return xp.exp(xp.interp(u, xp.asarray(curve, u.dtype), xp.asarray(log_sigma, u.dtype)))
 
     return _scale(name, forward, inverse)

@@ -63,7 +63,8 @@ def calibrate(
     change = _change(workdir, request, bool(config.data.dir)) if is_trained_with else ""
     if sharding.on_any_host(bool(change)):
         raise ValueError(
-            f"{workdir / RESULT} is the calibration that this run was trained with, and {change}. Use the old value, or another --workdir for a new run; "
+            f"{workdir / RESULT} is the calibration that this run was trained with, and {change}. "
+            "Use the old value, or another --workdir for a new run; "
             "--config.train.accept_changes=True measures anew and goes on"
         )
     reason = _on_first_host(_reason_to_measure(workdir, request))

@@ -183,6 +183,7 @@ def _summary(
         "num_images": count,
         "image_size": config.data.image_size,
         "seeds": seeds,
+        "eval": components.as_json(config)["eval"],
         "settings": list(pairs.SETTINGS),
         "metrics": scores.descriptions(metrics, config.data.image_size, has_inception),
         "rows": score_files.rows(results, metrics, len(seeds)),

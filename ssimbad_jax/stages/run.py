@@ -123,7 +123,8 @@ def run(
         is_kept = (workdir / components.CONFIG).exists() or set(stages) == {"report"}
         if jax.process_index() == 0 and not is_kept:
             components.save_config(config, workdir)
-        _say_what_data(config)
+        if _MAKING & set(stages) or ("evaluate" in stages and not config.eval.pairs):
+            _say_what_data(config)
         wanted = [name for name in STAGES if name in stages]
         for number, name in enumerate(wanted, start=1):
             stage = STAGES[name]

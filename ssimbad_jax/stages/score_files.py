@@ -57,8 +57,8 @@ def rows(results: Results, metrics: Sequence[str], num_seeds: int) -> list[dict[
             for metric in metrics:
                 row |= cells(f"{metric}_{setting}", result, metric, num_seeds)
         rows.append(row)
-    # The model first, then the answers that need no network.
-    return sorted(rows, key=lambda row: -row["network_calls"])
+    # The sampler first, whose pictures are shown, then the answers that need no network.
+    return sorted(rows, key=lambda row: row["network_calls"] == 0)
 
 
 def cells(key: str, result: scores.Scores, metric: str, num_seeds: int) -> dict[str, Any]:
