@@ -139,3 +139,12 @@ def test_guidance_needs_the_dropout_that_the_network_was_trained_with():
         with pytest.raises(ValueError, match=r"train\.drop_reference was 0\.0 and is 0\.1"):
             continuation.check_network(trained_without, guided, PATH)
         trained_without["train"].pop("drop_reference", None)  # a run of before there was dropout
+
+
+@pytest.mark.parametrize("field", ["seed", "train__validation_images"])
+def test_pictures_held_out_of_a_refinement_alone_are_told(field):
+    caution = continuation.hold_out_caution(record(), record(**{field: 3}))
+    assert caution.startswith(f"caution: {field.replace('__', '.')} was ")
+    assert "is 3: it saw pictures that are held out now" in caution
+    assert not continuation.hold_out_caution(record(), record(refine__learning_rate=1e-3))
+    assert not continuation.hold_out_caution({continuation.IMPORTED: "a"}, record(**{field: 3}))

@@ -120,6 +120,25 @@ def check_network(saved: Record, current: Record, path: pathlib.Path) -> None:
     )
 
 
+def hold_out_caution(pretraining: Record, refinement: Record) -> str:
+    """Returns why pictures held out now were not held out of the pretraining, or nothing.
+
+    Args:
+        pretraining: what its checkpoint keeps.
+        refinement: the config of now.
+    """
+    if IMPORTED in pretraining:
+        return ""
+    before, now = _flatten(pretraining), _flatten(refinement)
+    for name in ("seed", "train.validation_images"):
+        if before.get(name, now[name]) != now[name]:
+            return (
+                f"caution: {name} was {before[name]} in the pretraining and is {now[name]}: it saw "
+                "pictures that are held out now, which makes their losses too small"
+            )
+    return ""
+
+
 def _compare(before: Record, now: Record, subject: str, remedy: str) -> None:
     different = [name for name in before if name in now and before[name] != now[name]]
     if different:

@@ -96,6 +96,25 @@ def load(
         checkpoints.close()
 
 
+def kept_config(workdir: pathlib.Path, which: str, step: int | None = None) -> dict[str, Any]:
+    """Returns what a checkpoint keeps of the config it was trained with; empty if there is none.
+
+    Args:
+        workdir: of the run.
+        which: "pretrain" or "refine".
+        step: of the checkpoint; by default the newest.
+
+    Raises:
+        DamagedError: the checkpoint is damaged.
+    """
+    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS[which], read_only=True)
+    try:
+        step = checkpoints.latest_step() if step is None else step
+        return checkpoints.run_config(step) if step is not None else {}
+    finally:
+        checkpoints.close()
+
+
 def check_exist(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Refuses a workdir without a checkpoint of what `eval.weights` means.
 
@@ -163,11 +182,5 @@ def deployed(
 
 def _refined_solver(workdir: pathlib.Path, step: int | None) -> dict[str, Any]:
     """Returns what a checkpoint keeps of its solver; imported ones may keep nothing."""
-    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS["refine"], read_only=True)
-    try:
-        step = checkpoints.latest_step() if step is None else step
-        config = checkpoints.run_config(step) if step is not None else {}
-    finally:
-        checkpoints.close()
-    kept = solvers.kept_refinement(config)
+    kept = solvers.kept_refinement(kept_config(workdir, "refine", step))
     return {name: kept[name] for name in solvers.OF_REFINEMENT if name in kept}
