@@ -1,12 +1,13 @@
 """All stages of a run: what they write, and what is refused before any of them."""
 
+import functools
 import json
 import shutil
 
 import jax
 import pytest
 
-from ssimbad_jax.stages import run, validation
+from ssimbad_jax.stages import run, validation, weights
 from tests import black_pairs, tiny_run
 
 
@@ -43,15 +44,26 @@ def test_the_config_is_kept(finished_run):
 
 
 def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch, capsys):
-    ran = []
-    stages = {name: lambda *_, name=name: ran.append(name) for name in run.STAGES}
+    ran, told = [], []
+
+    def stand_in(name, *_, following=None):
+        ran.append(name)
+        told.append(following)
+
+    stages = {name: functools.partial(stand_in, name) for name in run.STAGES}
     monkeypatch.setattr(run, "STAGES", stages)
     config = tiny_run.make_config(prepared_dir)
     run.run(config, tmp_path / "all", ["evaluate", "report", "calibrate", "train"])
     assert ran == ["calibrate", "train", "evaluate", "report"]
+    assert told == [None, ["evaluate", "report"], None, None]  # what trains says what is to come
     run.run(config, tmp_path / "one", ["train"])
     assert ran[4:] == ["train"]
-    # Where the pictures come from, and how to use one's own.
+    black_pairs.save(tmp_path / "pairs.npz", 2, tiny_run.IMAGE_SIZE)
+    (tmp_path / "one").mkdir(exist_ok=True)
+    config.eval.pairs = str(tmp_path / "pairs.npz")
+    monkeypatch.setattr(weights, "check_exist", lambda *_: None)  # as if it was trained
+    run.run(config, tmp_path / "one", ["evaluate"])
+    # Where the pictures come from, and how to use one's own; pairs need none.
     first, second = capsys.readouterr().out.splitlines()
     assert first == second
     assert "built-in" in first and "--config.data.dir=" in first
