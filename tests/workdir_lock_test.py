@@ -70,7 +70,9 @@ def test_what_is_locked_is_what_the_stages_write(
     prepared_dir, tmp_path, monkeypatch, held, stages, refused
 ):
     ran = []
-    monkeypatch.setattr(run, "STAGES", {name: lambda *_: ran.append(1) for name in run.STAGES})
+    monkeypatch.setattr(
+        run, "STAGES", {name: lambda *_, **__: ran.append(1) for name in run.STAGES}
+    )
     monkeypatch.setattr(weights, "check_exist", lambda *_: None)  # as if it was trained
     config = tiny_run.make_config(prepared_dir)
     with workdir_lock.hold(tmp_path / held):
