@@ -5,7 +5,6 @@ training pictures -> calibration.json, calibration.png, noise_levels.png
 
 import hashlib
 import json
-import os
 import pathlib
 import time
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from ssimbad_jax.diffusion import noise_axis, scale_selection, sigma_scale
 from ssimbad_jax.metrics import calibration_plots, noise_ssim
-from ssimbad_jax.training import progress, sharding
+from ssimbad_jax.training import progress, sharding, whole_file
 
 RESULT, SSIM_PICTURE, NOISE_PICTURE = "calibration.json", "calibration.png", "noise_levels.png"
 SSIM_DEFINITION = (
@@ -247,9 +246,9 @@ def _measure(
     if jax.process_index() == 0:
         _draw(record, curves, images[0], workdir)
         # Last, and at once: a calibration that was interrupted leaves none behind.
-        unfinished = workdir / (RESULT + ".part")
-        unfinished.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(unfinished, workdir / RESULT)
+        with whole_file.replacing(workdir / RESULT) as unfinished:
+            text = json.dumps(record, indent=1, ensure_ascii=False)
+            unfinished.write_text(text, encoding="utf-8")
     return record
 
 

@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 import pathlib
 
 import jax
@@ -15,7 +14,7 @@ import safetensors.numpy
 
 from ssimbad_jax.models import official_unet
 from ssimbad_jax.stages import calibrate, components, remote, run, weights
-from ssimbad_jax.training import progress, sharding
+from ssimbad_jax.training import progress, sharding, whole_file
 
 _OFFICIAL_GROUPS = 32  # written into the official network, and not to be seen in its weights
 
@@ -57,9 +56,8 @@ def export_weights(workdir: pathlib.Path, out: pathlib.Path, kind: str = "auto")
     if config.calibrate.scale != "rational":
         metadata["calibration"] = (workdir / calibrate.RESULT).read_text(encoding="utf-8")
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f"{out.name}.part")
-    unfinished.write_bytes(safetensors.numpy.save(arrays, metadata))
-    os.replace(unfinished, out)
+    with whole_file.replacing(out) as unfinished:
+        unfinished.write_bytes(safetensors.numpy.save(arrays, metadata))
     count = sum(array.size for array in arrays.values())
     progress.say(
         f"torch_export: {out}: {count:,} parameters, {used.kind} weights of step {used.step}. "

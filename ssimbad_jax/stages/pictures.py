@@ -1,6 +1,5 @@
 """Pictures that stages write."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -9,16 +8,17 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
+from ssimbad_jax.training import whole_file
+
 TITLE_HEIGHT = 18
 
 
 def save_png(path: pathlib.Path, picture: np.ndarray) -> None:
     """Writes uint8 `[H, W, 3]` or `[H, W, 1]`, at once; makes the folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = path.with_name(path.name + ".part")
     shown = PIL.Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    shown.save(written, format="PNG")
-    os.replace(written, path)
+    with whole_file.replacing(path) as unfinished:
+        shown.save(unfinished, format="PNG")
 
 
 def save_grid(

@@ -3,7 +3,6 @@
 everything in the workdir -> report.html, which needs no other file and no network
 """
 
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ import jinja2
 import ml_collections
 
 from ssimbad_jax.stages.reporting import curves, facts, images, run_files, score_tables
-from ssimbad_jax.training import progress
+from ssimbad_jax.training import progress, whole_file
 
 RESULT = "report.html"
 
@@ -58,9 +57,8 @@ def write_at_once(path: pathlib.Path, page: str) -> None:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
+    with whole_file.replacing(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
 
 
 def template(name: str) -> jinja2.Template:

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import json
 import math
-import os
 import pathlib
 import platform
 import threading
@@ -20,7 +19,7 @@ import filelock
 import jax
 
 import ssimbad_jax
-from ssimbad_jax.training import progress
+from ssimbad_jax.training import progress, whole_file
 
 RESULT = "run.json"
 LOCK_FILE = ".run_lock"
@@ -66,9 +65,8 @@ def timed(
                 "finished": finished,
                 "devices": what_runs["devices"],
             }
-            unfinished = path.with_name(f"{RESULT}.part")
-            unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
-            os.replace(unfinished, path)
+            with whole_file.replacing(path) as unfinished:
+                unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")
 
     def write_now_and_then() -> None:
         while not done.wait(seconds_between_writes):

@@ -13,7 +13,7 @@ import jax
 from tensorboardX import record_writer, summary
 from tensorboardX.proto import event_pb2
 
-from ssimbad_jax.training import sharding
+from ssimbad_jax.training import sharding, whole_file
 
 
 class MetricLog:
@@ -60,8 +60,9 @@ class MetricLog:
 
     def lacks(self, step: int, name: str) -> bool:
         """Returns whether no row of a step has a number of this name, the same on all hosts."""
-        rows = read(self._path) if self._writes else [{"step": step, name: None}]
-        is_missing = not any(row["step"] == step and name in row for row in rows)
+        is_missing = self._writes and not any(
+            row["step"] == step and name in row for row in read(self._path)
+        )
         return sharding.on_any_host(is_missing)
 
     def close(self) -> None:
@@ -101,6 +102,5 @@ def _drop_rows_after(path: pathlib.Path, step: int) -> None:
     rows = [row for row in read(path) if row["step"] <= step]
     if path.exists():
         # At once: a full disk or a kill in the middle must not cost the whole log.
-        kept = path.with_name(path.name + ".part")
-        kept.write_text("".join(map(_line, rows)), encoding="utf-8")
-        os.replace(kept, path)
+        with whole_file.replacing(path) as unfinished:
+            unfinished.write_text("".join(map(_line, rows)), encoding="utf-8")

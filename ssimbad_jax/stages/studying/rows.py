@@ -5,14 +5,13 @@
 
 import csv
 import json
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ssimbad_jax.training import metric_log
+from ssimbad_jax.training import metric_log, whole_file
 
 ROWS, BELONGS_TO, CSV = "study.jsonl", "study.json", "study.csv"
 
@@ -87,10 +86,8 @@ class Rows:
     def keep_pictures(self, name: str, pixels: np.ndarray) -> None:
         """Keeps pictures, uint8 `[N, H, W, 3]`, under a name."""
         path = self._folder / f"{name}.npy"
-        unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as file:
+        with whole_file.replacing(path) as unfinished, unfinished.open("wb") as file:
             np.save(file, pixels)
-        os.replace(unfinished, path)
 
 
 def write_csv(folder: pathlib.Path, rows: Sequence[Row]) -> None:
@@ -128,6 +125,5 @@ def _read_fingerprint(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _write_at_once(path: pathlib.Path, content: str) -> None:
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(content, encoding="utf-8")
-    os.replace(unfinished, path)
+    with whole_file.replacing(path) as unfinished:
+        unfinished.write_text(content, encoding="utf-8")
