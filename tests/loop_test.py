@@ -24,6 +24,27 @@ SETTINGS = loop.LoopSettings(
 )
 
 
+def signalled_at(number):
+    """Batches, with a signal while that of the step after `number` is made ready."""
+
+    def batch_at(step):
+        if step == number:
+            signal.raise_signal(signal.SIGTERM)
+        return toy_problem.batch_at(step)
+
+    return batch_at
+
+
+def bad_at(number, factor):
+    """Batches, of which that of the step after `number` is multiplied by a factor."""
+
+    def batch_at(step):
+        batch = toy_problem.batch_at(step)
+        return {"x": batch["x"] * factor} if step == number else batch
+
+    return batch_at
+
+
 class Run:
     """One call of the loop, as a program that may be started again would make it."""
 
@@ -154,14 +175,9 @@ def test_interrupted_equals_uninterrupted(tmp_path):
 def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path):
     whole = Run(tmp_path / "whole")
 
-    def interrupted(step):
-        if step == 9:  # while the tenth step is made ready
-            signal.raise_signal(signal.SIGTERM)
-        return toy_problem.batch_at(step)
-
     with pytest.raises(interruption.Interrupted, match=r"step 10 of 12, saved as .*checkpoints/10"):
         with interruption.handled():
-            Run(tmp_path / "parts", interrupted)
+            Run(tmp_path / "parts", signalled_at(9))
     rest = Run(tmp_path / "parts")
     assert rest.start == 10
     assert rest.steps == [6, 10, 12]
@@ -177,16 +193,11 @@ def test_whoever_sends_a_signal_waits_for_nothing_that_the_next_start_can_do(
 ):
     """A validation is due after step 9, pictures are after step 10."""
 
-    def interrupted(done):
-        if done == step - 1:
-            signal.raise_signal(signal.SIGTERM)
-        return toy_problem.batch_at(done)
-
     drawn = []
     sample = Run.sample
     monkeypatch.setattr(Run, "sample", lambda run, state: (drawn.append(1), sample(run, state)))
     with pytest.raises(interruption.Interrupted), interruption.handled():
-        Run(tmp_path, interrupted)
+        Run(tmp_path, signalled_at(step - 1))
     log = tmp_path / "metrics.jsonl"
     validated = [row["step"] for row in metric_log.read(log) if "validation_loss" in row]
     assert (validated, len(drawn)) == ([3, 6, 9][: step - 7], 1)
@@ -197,13 +208,8 @@ def test_whoever_sends_a_signal_waits_for_nothing_that_the_next_start_can_do(
 
 
 def test_pictures_that_are_there_are_not_drawn_again(tmp_path):
-    def interrupted(step):
-        if step == 10:
-            signal.raise_signal(signal.SIGTERM)
-        return toy_problem.batch_at(step)
-
     with pytest.raises(interruption.Interrupted), interruption.handled():
-        Run(tmp_path, interrupted, sample_every=11)
+        Run(tmp_path, signalled_at(10), sample_every=11)
     assert Run(tmp_path, drawn_before=[11], sample_every=11).sampled == [12]
 
 
@@ -219,13 +225,8 @@ def test_a_run_that_is_killed_while_it_draws_draws_again(tmp_path, monkeypatch):
 
 
 def test_a_signal_during_the_last_step_lets_the_training_end(tmp_path):
-    def interrupted(step):
-        if step == 11:
-            signal.raise_signal(signal.SIGTERM)
-        return toy_problem.batch_at(step)
-
     with pytest.raises(interruption.Interrupted), interruption.handled():
-        Run(tmp_path, interrupted)
+        Run(tmp_path, signalled_at(11))
     assert Run(tmp_path).start == 12
 
 
@@ -278,24 +279,16 @@ def test_compilation_does_not_count_as_slow_training(tmp_path, monkeypatch):
 
 
 def test_a_bad_step_does_not_name_a_checkpoint_that_is_gone(tmp_path):
-    def bad_at_8(step):
-        batch = toy_problem.batch_at(step)
-        return {"x": batch["x"] * jnp.inf} if step == 8 else batch
-
     with pytest.raises(loop.NonFiniteError, match=r"no checkpoint before is kept.*checkpoints/8"):
-        Run(tmp_path, bad_at_8, keep=1)
+        Run(tmp_path, bad_at(8, jnp.inf), keep=1)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["8"]
 
 
 def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):
-    def bad_at_8(step):
-        batch = toy_problem.batch_at(step)
-        return {"x": batch["x"] * jnp.inf} if step == 8 else batch
-
     with pytest.raises(
         loop.NonFiniteError, match=r"step 9 the loss is nan.*checkpoints/6"
     ) as error:
-        Run(tmp_path, bad_at_8)
+        Run(tmp_path, bad_at(8, jnp.inf))
     assert "checkpoints/8" in str(error.value)
     before = Run(tmp_path / "other", total_steps=8)
     continued = Run(tmp_path, total_steps=8)  # nothing to do: step 8 was saved
@@ -304,21 +297,13 @@ def test_a_bad_step_stops_the_run_and_keeps_the_state_before(tmp_path):
 
 
 def test_a_gradient_that_overflows_stops_the_run_though_the_loss_is_finite(tmp_path):
-    def large_at_8(step):
-        batch = toy_problem.batch_at(step)
-        return {"x": batch["x"] * 1e15} if step == 8 else batch
-
     with pytest.raises(
         loop.NonFiniteError, match=r"step 9 the gradient_norm is inf.*checkpoints/6.*checkpoints/8"
     ):
-        Run(tmp_path, large_at_8)
+        Run(tmp_path, bad_at(8, 1e15))
 
 
 def test_a_bad_step_right_after_a_checkpoint_is_told_again_and_again(tmp_path):
-    def bad_at_6(step):
-        batch = toy_problem.batch_at(step)
-        return {"x": batch["x"] * jnp.inf} if step == 6 else batch
-
     for _ in range(2):
         with pytest.raises(loop.NonFiniteError, match=r"step 7 the loss is nan.*checkpoints/6"):
-            Run(tmp_path, bad_at_6)
+            Run(tmp_path, bad_at(6, jnp.inf))
