@@ -113,8 +113,9 @@ def _wrong_value(error: flags.Error) -> str | None:
 
 def _field_of_a_field(argv: Sequence[str]) -> str | None:
     """Says which field was taken for a section, as in --config.seed.x=3; None if none was."""
+    paper = components.paper_config()  # the fields of every config are those of this one
     for flag in argv:
-        value: Any = components.paper_config()  # the fields of every config are those of this one
+        value: Any = paper
         *sections, _ = flag.partition("=")[0].removeprefix("--config.").split(".")
         for depth, name in enumerate(sections, start=1):
             if not value or name not in value:

@@ -76,7 +76,7 @@ def grey_paint(monkeypatch):
         return lambda seeds, *_: np.full((len(seeds), size, size, 3), 128, np.uint8)
 
     monkeypatch.setattr(colorize, "_compile", compile_nothing)
-    used = weights.Weights("pretrain", tiny_run.STEPS, None)
+    used = weights.Weights("pretrain", tiny_run.STEPS, None, {})
     monkeypatch.setattr(weights, "load", lambda *_: used)
 
 

@@ -59,7 +59,6 @@ def test_stages_run_in_their_own_order(prepared_dir, tmp_path, monkeypatch, caps
     run.run(config, tmp_path / "one", ["train"])
     assert ran[4:] == ["train"]
     black_pairs.save(tmp_path / "pairs.npz", 2, tiny_run.IMAGE_SIZE)
-    (tmp_path / "one").mkdir(exist_ok=True)
     config.eval.pairs = str(tmp_path / "pairs.npz")
     monkeypatch.setattr(weights, "check_exist", lambda *_: None)  # as if it was trained
     run.run(config, tmp_path / "one", ["evaluate"])

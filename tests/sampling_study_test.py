@@ -212,7 +212,7 @@ def test_rows_of_other_pictures_or_another_network_are_not_mixed(
         sampling_study,
         "load_weights",
         lambda *arguments: [
-            weights.Weights("pretrain", tiny_run.STEPS, {"w": np.zeros(3, np.float32)})
+            weights.Weights("pretrain", tiny_run.STEPS, {"w": np.zeros(3, np.float32)}, {})
         ],
     )
     with pytest.raises(ValueError, match="another study: weights pretrain was"):

@@ -78,9 +78,7 @@ def refine(
         f"refine: through {solvers.describe(config.refine)}, from step {pretrained.step} of the "
         "pretraining"
     )
-    if caution := continuation.hold_out_caution(
-        weights.kept_config(workdir, "pretrain", pretrained.step), components.as_json(config)
-    ):
+    if caution := continuation.hold_out_caution(pretrained.kept, components.as_json(config)):
         progress.say(f"refine: {caution}")
     training_run.run(config, workdir, make_job(config, noise_schedule, pretrained), mesh, following)
 

@@ -62,8 +62,8 @@ STAGES: dict[str, Stage] = {
 }
 
 
-# The stages that change a run; the others look at it.
 _TRAINING = {"train", "refine"}
+# The stages that change a run; the others look at it.
 _MAKING = {"calibrate", *_TRAINING}
 
 

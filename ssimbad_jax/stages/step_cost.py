@@ -127,7 +127,7 @@ def _job(
     if name == "train":
         return train.make_job(config, noise_schedule, mesh), tx
     params = components.abstract_params(config, sharding.replicated(mesh))
-    return refine.make_job(config, noise_schedule, weights.Weights("pretrain", 0, params)), tx
+    return refine.make_job(config, noise_schedule, weights.Weights("pretrain", 0, params, {})), tx
 
 
 def _abstract_batch(

@@ -114,11 +114,11 @@ def run(
         # Not before: a config that may not continue has to leave the run's own in place.
         components.save_config(config, workdir)
     samples_folder = workdir / job.samples
-    if restored is not None and int(restored.state.step) >= settings.total_steps:
-        if held_out.lacks_pictures(samples_folder, int(restored.state.step)):
+    if restored is not None and (step := int(restored.state.step)) >= settings.total_steps:
+        if held_out.lacks_pictures(samples_folder, step):
             batch = held_out.make_batch(validation, mesh)
             _picture_drawer(job, batch, samples_folder)(restored.state)
-        progress.say(f"{job.name}: done already, {checkpoints.path(int(restored.state.step))}")
+        progress.say(f"{job.name}: done already, {checkpoints.path(step)}")
         checkpoints.close()
         return
     if restored is not None:

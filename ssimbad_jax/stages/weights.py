@@ -23,11 +23,13 @@ class Weights(NamedTuple):
         kind: "pretrain" or "refine".
         step: of the checkpoint.
         params: of the network.
+        kept: what the checkpoint keeps of the config it was trained with.
     """
 
     kind: str
     step: int
     params: Any
+    kept: continuation.Record
 
 
 def kind(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
@@ -88,29 +90,9 @@ def load(
             newest = checkpoints.latest_step()
             raise _missing(workdir, which) if newest is None else _without_loss(folder, newest)
         step, params = restored
-        continuation.check_network(
-            checkpoints.run_config(step), components.as_json(config), checkpoints.path(step)
-        )
-        return Weights(which, step, params)
-    finally:
-        checkpoints.close()
-
-
-def kept_config(workdir: pathlib.Path, which: str, step: int | None = None) -> dict[str, Any]:
-    """Returns what a checkpoint keeps of the config it was trained with; empty if there is none.
-
-    Args:
-        workdir: of the run.
-        which: "pretrain" or "refine".
-        step: of the checkpoint; by default the newest.
-
-    Raises:
-        DamagedError: the checkpoint is damaged.
-    """
-    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS[which], read_only=True)
-    try:
-        step = checkpoints.latest_step() if step is None else step
-        return checkpoints.run_config(step) if step is not None else {}
+        kept = checkpoints.run_config(step)
+        continuation.check_network(kept, components.as_json(config), checkpoints.path(step))
+        return Weights(which, step, params, kept)
     finally:
         checkpoints.close()
 
@@ -182,5 +164,11 @@ def deployed(
 
 def _refined_solver(workdir: pathlib.Path, step: int | None) -> dict[str, Any]:
     """Returns what a checkpoint keeps of its solver; imported ones may keep nothing."""
-    kept = solvers.kept_refinement(kept_config(workdir, "refine", step))
+    checkpoints = checkpoint.Checkpoints(workdir / FOLDERS["refine"], read_only=True)
+    try:
+        step = checkpoints.latest_step() if step is None else step
+        config = checkpoints.run_config(step) if step is not None else {}
+    finally:
+        checkpoints.close()
+    kept = solvers.kept_refinement(config)
     return {name: kept[name] for name in solvers.OF_REFINEMENT if name in kept}
