@@ -1,18 +1,22 @@
 # The commands of the project. `make help` lists them.
 #
-# Everything runs in the virtual environment .venv, made on the first call.
-# PYTHON=... chooses the interpreter it is made with, ARGS="..." adds flags to
-# the quick start, and PYTEST_ARGS="..." replaces those of the tests.
+# Everything runs in the virtual environment .venv, made on the first call with
+# the newest Python found. PYTHON=... names the interpreter, VERSIONS="3.11"
+# chooses among those found, VENV=... is another place for the environment.
+# ARGS="..." adds flags to the quick start, and PYTEST_ARGS="..." replaces those
+# of the tests.
 
-VENV := .venv
+VENV ?= .venv
 VENV_PYTHON := $(VENV)/bin/python
 PYTHON ?=
+VERSIONS ?= 3.14 3.13 3.12 3.11
+PYENV_ROOT ?= $(HOME)/.pyenv
 ARGS ?=
 PYTEST_ARGS ?= -n logical --maxprocesses=4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install quickstart test lint format clean
+.PHONY: help install quickstart test lint format python clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -34,8 +38,11 @@ format: $(VENV)/.installed-dev  ## format the code and mend what ruff can mend
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
+python:  ## print the newest Python found; VERSIONS="3.11" looks for that one
+	@$(find_python); echo "$$chosen"
+
 clean:  ## remove the virtual environment and the caches; runs/ stays
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf .venv .venv-* .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements.txt
@@ -55,26 +62,35 @@ define install
 	@touch $(VENV)/.complete
 endef
 
-# Being on the PATH is not enough: version managers leave names there that do
-# not run, and Debian ships Python without the module that puts pip into a
-# virtual environment.
-define create_environment
+# The newest Python that runs, from the PATH or from pyenv's own versions; being on the PATH is not
+# enough: version managers leave names there that do not run, and Debian ships Python without the
+# module that puts pip into a virtual environment. Builds without the interpreter's lock are passed
+# over, as not all packages come for them.
+define find_python
 chosen=""; without_pip=""; \
-for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
-  "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-    2>/dev/null || continue; \
-  if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; \
-  then chosen="$$candidate"; break; else without_pip="$$without_pip $$candidate"; fi; \
+for version in $(VERSIONS); do \
+  for candidate in $(if $(PYTHON),"$(PYTHON)",python$$version python3 "$(PYENV_ROOT)"/versions/$$version*/bin/python); do \
+    "$$candidate" -c 'import sys, sysconfig; \
+      found = "%d.%d" % sys.version_info[:2] == sys.argv[1]; \
+      sys.exit(not found or bool(sysconfig.get_config_var("Py_GIL_DISABLED")))' \
+      "$$version" 2>/dev/null || continue; \
+    if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; \
+    then chosen="$$candidate"; break 2; else without_pip="$$without_pip $$candidate"; fi; \
+  done; \
 done; \
 if test -z "$$chosen" && test -n "$$without_pip"; then \
   echo "error: cannot make a virtual environment:$$without_pip lacks the module ensurepip." >&2; \
   echo "On Debian and Ubuntu: sudo apt install python3-venv (or python3.11-venv, ...)." >&2; \
   exit 1; \
 elif test -z "$$chosen"; then \
-  echo "error: no Python 3.11, 3.12 or 3.13 among: $(or $(PYTHON),python3.13 python3.12 python3.11 python3)." >&2; \
+  echo "error: found no Python $(VERSIONS) $(if $(PYTHON),in $(PYTHON),on the PATH or in $(PYENV_ROOT))." >&2; \
   echo "Install one, or name it: make PYTHON=/path/to/python3.12 quickstart" >&2; \
   exit 1; \
-fi; \
+fi
+endef
+
+define create_environment
+$(find_python); \
 echo "Installing into $(VENV) with $$("$$chosen" --version); this takes a few minutes, once."; \
 "$$chosen" -m venv --clear $(VENV)
 endef

@@ -32,6 +32,7 @@ from absl import app, flags, logging
 from jax.sharding import Mesh
 
 from configs import benchmark_s32, edm_ssimbad
+from ssimbad_jax import streams
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
 from ssimbad_jax.stages import checkpoint_cost, failures, forecast, remote, step_cost, validation
@@ -121,7 +122,7 @@ def fresh_noise_calibration(images: np.ndarray, num_draws: int, seed: int) -> np
         u, sigmas = scale_selection.even_grid(
             scale, _SIGMA_MIN, _SIGMA_MAX, scale_selection.OFFICIAL_POINTS
         )
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), num_draws)
+        keys = streams.of_each(streams.fold_in(jax.random.key(seed), number), num_draws)
         curves = np.stack([_fresh_noise_curves(k, images, sigmas.astype(np.float32)) for k in keys])
         results.append(scale_selection.r_squared(u, curves.astype(np.float64)).mean(axis=-1))
     return np.stack(results, axis=-1)
@@ -139,7 +140,7 @@ def _fresh_noise_curves(key: jax.Array, images: jax.Array, sigmas: jax.Array) ->
 
     points = len(images) * len(sigmas)
     numbers = jnp.repeat(jnp.arange(len(images)), len(sigmas))
-    each_point = (numbers, jax.random.split(key, points), jnp.tile(sigmas, len(images)))
+    each_point = (numbers, streams.of_each(key, points), jnp.tile(sigmas, len(images)))
     return jax.lax.map(similarity, each_point).reshape(len(images), len(sigmas))
 
 

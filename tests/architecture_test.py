@@ -26,6 +26,7 @@ _LEVELS = {
     "metrics": 1,
     "diffusion": 0,
     "models": 0,
+    "streams": -1,
 }
 _COMMAND_LEVEL = 4
 

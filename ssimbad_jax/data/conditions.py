@@ -5,8 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import sketch as sketch_lib
 from ssimbad_jax.data import warp as warp_lib
+from ssimbad_jax.streams import Stream
 
 # In place of a condition that is not given: mid grey all over, as no sketch or reference is.
 NOT_GIVEN = 0.0
@@ -68,10 +70,13 @@ def drop(
     Returns:
         `[B, H, W, 4]`, with `NOT_GIVEN` in place of what was taken.
     """
-    sketch_key, reference_key = jax.random.split(key)
     count = condition.shape[0]
-    no_sketch = jax.random.bernoulli(sketch_key, sketch_probability, (count,))
-    no_reference = jax.random.bernoulli(reference_key, reference_probability, (count,))
+    no_sketch = jax.random.bernoulli(
+        streams.fold_in(key, Stream.SKETCH), sketch_probability, (count,)
+    )
+    no_reference = jax.random.bernoulli(
+        streams.fold_in(key, Stream.REFERENCE), reference_probability, (count,)
+    )
     taken = jnp.stack([no_sketch, *[no_reference] * 3], axis=-1)[:, None, None, :]
     return jnp.where(taken, NOT_GIVEN, condition)
 
@@ -135,13 +140,12 @@ def make_conditions(
     Returns:
         Target, sketch, reference and how the reference was warped, `[B, H, W, *]`.
     """
-    sketch_key, warp_key = jax.random.split(key)
     image = from_uint8(batch["image"])
     if "sketch" in batch:
         sketch = from_uint8(batch["sketch"])
     else:
-        sketch = sketch_lib.random_xdog(sketch_key, image)
-    reference, warp_map = warp_lib.random_warp(warp_key, image, warp)
+        sketch = sketch_lib.random_xdog(streams.fold_in(key, Stream.SKETCH), image)
+    reference, warp_map = warp_lib.random_warp(streams.fold_in(key, Stream.REFERENCE), image, warp)
     return Conditioned(
         image=resize(image, image_size),
         sketch=resize(sketch, image_size),

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import conditions, pipeline
+from ssimbad_jax.streams import Stream
 
 SETTINGS = ("same", "cross")
 
@@ -102,21 +104,21 @@ def make(
             f"The test split has {len(source)} picture(s), but a cross reference needs somebody "
             "else's face: add pictures, or pass --config.eval.pairs=FILE.npz"
         )
-    order_key, key = jax.random.split(key)
 
     @jax.jit
     def convert(key: jax.Array, batch: dict[str, jax.Array]) -> list[jax.Array]:
         made = conditions.make_conditions(key, batch, image_size=image_size, warp=warp)
         return [conditions.to_uint8(x) for x in (made.image, made.sketch, made.reference)]
 
+    pictures_key = streams.fold_in(key, Stream.PICTURES)
     parts = []
     for index, batch in enumerate(pipeline.eval_batches(source, batch_size=batch_size)):
         stored = {name: batch[name] for name in ("image", "sketch") if name in batch}
-        made = convert(jax.random.fold_in(key, index), stored)
+        made = convert(streams.fold_in(pictures_key, index), stored)
         parts.append([np.asarray(part)[batch["mask"]] for part in made])
     gt, sketch, reference = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Each face lends its warp to the one before it in a random circle: never to itself.
-    circle = np.asarray(jax.random.permutation(order_key, len(gt)))
+    circle = np.asarray(jax.random.permutation(streams.fold_in(key, Stream.ORDER), len(gt)))
     cross_index = np.empty_like(circle)
     cross_index[circle] = np.roll(circle, -1)
     return Pairs(gt, sketch[..., 0], reference, reference[cross_index])

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssimbad_jax import streams
+
 SIGMAS = (0.3, 0.4, 0.5)  # pixels; widths of the narrow Gaussian, drawn uniformly
 K = 3.5  # wide Gaussian over narrow Gaussian
 P = 10.0  # strength of the sharpening
@@ -130,7 +132,7 @@ def random_xdog(key: jax.Array, image: jax.Array) -> jax.Array:
     """Draws the lines of each picture with a sigma of its own from `SIGMAS`.
 
     Args:
-        key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
+        key: PRNG key. Picture i uses the i-th key of `streams.of_each(key, B)`.
         image: Float RGB pictures [B, H, W, 3] in [-1, 1].
 
     Returns:
@@ -139,6 +141,6 @@ def random_xdog(key: jax.Array, image: jax.Array) -> jax.Array:
     Raises:
         ValueError: As `xdog`.
     """
-    keys = jax.random.split(key, image.shape[0])
+    keys = streams.of_each(key, image.shape[0])
     sigma = jax.vmap(lambda key: jax.random.choice(key, jnp.array(SIGMAS, jnp.float32)))(keys)
     return xdog(image, sigma)

@@ -21,6 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssimbad_jax import streams
+from ssimbad_jax.streams import Stream
+
 KINDS = ("paper", "natural")
 BORDERS = ("zero", "reflect")
 
@@ -257,14 +260,13 @@ def _draw_paper(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Draws start and shift [2] of one image, in steps like the official code."""
 
     def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        start_key, shift_key = jax.random.split(key)
-        start = jax.random.uniform(start_key, (2,), jnp.float32, *PAPER_START)
-        shift = jax.random.uniform(shift_key, (2,), jnp.float32, -PAPER_SHIFT, PAPER_SHIFT)
+        start = _uniform(key, Stream.START, (2,), *PAPER_START)
+        shift = _uniform(key, Stream.SHIFT, (2,), -PAPER_SHIFT, PAPER_SHIFT)
         return jnp.round(start / PAPER_STEP), jnp.round(shift / PAPER_STEP)
 
     # Two points that meet (1.5% of the draws) have no spline, and are drawn again. To move one of
     # them aside instead would make points that nearly meet, the wildest warps, half as many again.
-    start, shift = jax.vmap(draw)(jax.random.split(key, _PAPER_DRAWS))
+    start, shift = jax.vmap(draw)(streams.of_each(key, _PAPER_DRAWS))
     point = start + shift
     first = jnp.argmax(point[:, 0] != point[:, 1])
     return start[first] * PAPER_STEP, shift[first] * PAPER_STEP
@@ -272,20 +274,25 @@ def _draw_paper(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _draw_natural(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Draws displacement [9, 2], angle and scale of one image."""
-    direction_key, distance_key, angle_key, scale_key = jax.random.split(key, 4)
     shape = (len(_CONTROL_GRID),)
-    direction = jax.random.uniform(direction_key, shape, jnp.float32, 0.0, 2 * np.pi)
-    distance = jax.random.uniform(distance_key, shape, jnp.float32, 0.0, NATURAL_DISPLACEMENT)
+    direction = _uniform(key, Stream.DIRECTION, shape, 0.0, 2 * np.pi)
+    distance = _uniform(key, Stream.DISTANCE, shape, 0.0, NATURAL_DISPLACEMENT)
     heading = jnp.stack([jnp.cos(direction), jnp.sin(direction)], axis=-1)
-    angle = jax.random.uniform(angle_key, (), jnp.float32, -NATURAL_ANGLE, NATURAL_ANGLE)
-    scale = jax.random.uniform(scale_key, (), jnp.float32, *NATURAL_SCALE)
+    angle = _uniform(key, Stream.ANGLE, (), -NATURAL_ANGLE, NATURAL_ANGLE)
+    scale = _uniform(key, Stream.SCALE, (), *NATURAL_SCALE)
     return heading * distance[:, None], angle, scale
+
+
+def _uniform(
+    key: jax.Array, stream: Stream, shape: tuple[int, ...], low: float, high: float
+) -> jax.Array:
+    return jax.random.uniform(streams.fold_in(key, stream), shape, jnp.float32, low, high)
 
 
 def random_warp_map(
     key: jax.Array, batch_size: int, height: int, width: int, kind: str
 ) -> jax.Array:
-    """Draws maps [B, H, W, 2] of one kind; map i from the i-th key of `split(key, B)`.
+    """Draws maps [B, H, W, 2] of one kind; map i from the i-th key of `streams.of_each(key, B)`.
 
     Args:
         key: PRNG key.
@@ -302,7 +309,7 @@ def random_warp_map(
     """
     if kind not in KINDS:
         raise ValueError(f"warp kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    keys = jax.random.split(key, batch_size)
+    keys = streams.of_each(key, batch_size)
     if kind == "paper":
         return paper_warp_map(*jax.vmap(_draw_paper)(keys), height, width)
     return natural_warp_map(*jax.vmap(_draw_natural)(keys), height, width)
@@ -312,7 +319,7 @@ def random_warp(key: jax.Array, image: jax.Array, kind: str) -> tuple[jax.Array,
     """Makes a reference of each picture.
 
     Args:
-        key: PRNG key. Picture i uses the i-th key of `split(key, B)`.
+        key: PRNG key. Picture i uses the i-th key of `streams.of_each(key, B)`.
         image: Float RGB pictures [B, H, W, 3] in [-1, 1].
         kind: "paper" or "natural".
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ssimbad_jax import streams
 from ssimbad_jax.diffusion import denoiser
 
 Sampler = Callable[..., jax.Array]
@@ -167,13 +168,6 @@ def trajectory(
     return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
-def fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:
-    """Returns the number-th stream of a key, or of each of keys `[B]`."""
-    if key.ndim:
-        return jax.vmap(jax.random.fold_in, in_axes=(0, None))(key, number)
-    return jax.random.fold_in(key, number)
-
-
 def draw_noise(key: jax.Array, number: ArrayLike, like: jax.Array) -> jax.Array:
     """Returns standard normal noise with the shape and dtype of an image batch.
 
@@ -182,7 +176,7 @@ def draw_noise(key: jax.Array, number: ArrayLike, like: jax.Array) -> jax.Array:
         number: of the draw.
         like: `[B, H, W, C]`.
     """
-    key = fold_in(key, number)
+    key = streams.fold_in(key, number)
     if key.ndim:
         return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(key)
     return jax.random.normal(key, like.shape, like.dtype)

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ssimbad_jax import streams
 from ssimbad_jax.metrics import ssim
+from ssimbad_jax.streams import Stream
 
 # Float32 arrays of an image's size that one noise level needs at a time.
 _LIVE_ARRAYS = 12
@@ -105,13 +107,14 @@ def noise_of_levels(key: jax.Array, shape: tuple[int, ...]) -> Callable[[Any], j
         have the same noise with opposite signs.
     """
     height, width, channels = shape
-    field_key, window_key = jax.random.split(key)
+    window_key = streams.fold_in(key, Stream.NOISE_WINDOW)
+    field_key = streams.fold_in(key, Stream.NOISE_FIELD)
     field = jax.random.normal(field_key, (_FIELD * height, _FIELD * width, channels))
     furthest = jnp.asarray([(_FIELD - 1) * height, (_FIELD - 1) * width])
 
     def noise(level: Any) -> jax.Array:
         row, column = jax.random.randint(
-            jax.random.fold_in(window_key, level // 2), (2,), 0, furthest + 1
+            streams.fold_in(window_key, level // 2), (2,), 0, furthest + 1
         )
         sign = 1 - 2 * (level % 2)
         return sign * jax.lax.dynamic_slice(field, (row, column, 0), shape)
@@ -142,9 +145,9 @@ def _jitted_pass(mesh: Mesh, num_draws: int, sigmas_at_once: int) -> jax.stages.
     ) -> jax.Array:
         def one_image(number_and_image: tuple[jax.Array, jax.Array]) -> jax.Array:
             number, image = number_and_image
-            image_key = jax.random.fold_in(key, number)
+            image_key = streams.fold_in(key, number)
             return jax.lax.map(
-                lambda draw: curve(jax.random.fold_in(image_key, draw), image, sigmas),
+                lambda draw: curve(streams.fold_in(image_key, draw), image, sigmas),
                 jnp.arange(num_draws),
             )
 

@@ -13,6 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.diffusion import noise_axis, scale_selection, sigma_scale
 from ssimbad_jax.metrics import calibration_plots, noise_ssim
 from ssimbad_jax.training import progress, sharding, whole_file
@@ -28,7 +29,6 @@ R2_DEFINITION = (
 )
 
 # Stream of the run's key, apart from those of training and of evaluation.
-_NOISE = 200
 
 
 def calibrate(
@@ -217,7 +217,7 @@ def _measure(
     sigma = np.geomspace(request["sigma_min"], request["sigma_max"], request["num_sigmas"])
     with progress.Progress("Calibration", total=len(images), unit="picture") as shown:
         ssim = noise_ssim.noise_ssim(
-            jax.random.fold_in(jax.random.key(config.seed), _NOISE),
+            streams.fold_in(jax.random.key(config.seed), streams.Stream.CALIBRATE),
             images,
             sigma,
             num_draws=request["num_draws"],

@@ -20,6 +20,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import colour_layer, conditions, line_art, picture_file, sketch_pairs
 from ssimbad_jax.stages import (
     colorize_files,
@@ -30,6 +31,7 @@ from ssimbad_jax.stages import (
     validation,
     weights,
 )
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import progress, sharding
 
 # Flags of the command by which refined weights sample as others do.
@@ -244,11 +246,12 @@ def _compile(
     ) -> jax.Array:
         key = jax.random.key(seeds[0])
         for seed in seeds[1:]:
-            key = jax.random.fold_in(key, seed)
-        noise_key, walk_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, (1, size, size, 3))
+            key = streams.fold_in(key, seed)
+        noise = jax.random.normal(streams.fold_in(key, Stream.NOISE), (1, size, size, 3))
         condition = jnp.concatenate([sketch, reference], axis=-1)[None]
-        return conditions.to_uint8(sample(params, noise, condition, walk_key)[0])
+        return conditions.to_uint8(
+            sample(params, noise, condition, streams.fold_in(key, Stream.WALK))[0]
+        )
 
     split, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)
     jitted = jax.jit(

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import conditions, pairs
 from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.stages import components, solvers
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import sharding
 
 # Independent streams of the key of a seed, apart from those of training.
-NOISE, _SAMPLER = 101, 102
 
 
 class Method(NamedTuple):
@@ -101,8 +102,8 @@ def _noise_condition_and_keys(
     """Returns the noise, condition and keys of a batch."""
     # They belong to the picture's number: the same in every batch size and setting.
     noise_keys, sampler_keys = (
-        jax.vmap(functools.partial(jax.random.fold_in, jax.random.fold_in(key, stream)))(numbers)
-        for stream in (NOISE, _SAMPLER)
+        jax.vmap(functools.partial(streams.fold_in, streams.fold_in(key, stream)))(numbers)
+        for stream in (Stream.NOISE, Stream.WALK)
     )
     noise = jax.vmap(lambda key: jax.random.normal(key, reference.shape[1:]))(noise_keys)
     condition = jnp.concatenate(

@@ -15,6 +15,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import pairs, pipeline
 from ssimbad_jax.models import inception
 from ssimbad_jax.stages import (
@@ -30,9 +31,6 @@ from ssimbad_jax.training import progress, sharding
 
 STRIP_IMAGES = 3  # whose denoising is shown step by step
 COPY, MEAN_COLOUR = "copy the reference", "mean colour of the reference"
-
-# A stream of the run's key, apart from those of training and of `colouring`.
-_PAIRS = 100
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -143,7 +141,7 @@ def open_pairs(config: ml_collections.ConfigDict) -> pairs.Pairs:
         loaded = pairs.load(components.local(config, config.eval.pairs), size)
         return loaded.first(config.eval.max_images)
     source = pipeline.open_source(components.data_builder(config), "test")
-    key = jax.random.fold_in(jax.random.key(config.seed), _PAIRS)
+    key = streams.fold_in(jax.random.key(config.seed), streams.Stream.PAIRS)
     made = pairs.make(source, key, image_size=size, warp=config.data.warp)
     return made.first(config.eval.max_images)
 

@@ -17,10 +17,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.diffusion import denoiser, inversion, losses, schedule, trajectory_gradient
 from ssimbad_jax.metrics import ms_ssim
 from ssimbad_jax.models import perceptual
 from ssimbad_jax.stages import components, continuation, solvers, train, training_run, weights
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import progress, sharding
 from ssimbad_jax.training import state as state_lib
 
@@ -35,10 +37,6 @@ DISTANCES: dict[str, Callable[[], losses.ImageDistance]] = {
     "lpips_alex": lambda: perceptual.lpips("alex"),
     "lpips_vgg": lambda: perceptual.lpips("vgg"),
 }
-
-# A stream of the run's key, apart from those of training and of evaluation. Calibration's has the
-# same number; what it draws, nothing is trained on.
-_REFINE = 200
 
 
 class Examples(NamedTuple):
@@ -125,7 +123,7 @@ def make_job(
         loss_fn=refinement_loss(config, noise_schedule),
         init_params=lambda: pretrained.params,
         sample=solvers.sample(solvers.of_refinement(config), noise_schedule),
-        key=jax.random.fold_in(jax.random.key(config.seed), _REFINE),
+        key=streams.fold_in(jax.random.key(config.seed), Stream.REFINE),
         facts={continuation.PRETRAINED_STEP: pretrained.step},
     )
 
@@ -138,8 +136,11 @@ def draw_examples(
     noise_schedule: schedule.Schedule,
 ) -> Examples:
     """Draws conditions, noise and lengths for a batch; see `train.draw_examples`."""
-    examples_key, length_key, gradient_key, walk_key = jax.random.split(key, 4)
-    drawn = train.draw_examples(examples_key, batch, config=config, noise_schedule=noise_schedule)
+    length_key, gradient_key, walk_key = (
+        streams.fold_in(key, stream)
+        for stream in (Stream.WALK_LENGTH, Stream.GRADIENT_STEPS, Stream.WALK)
+    )
+    drawn = train.draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
     count, settings = len(drawn.image), config.refine
     longest = settings.sampler_steps
     most_gradient = settings.gradient_steps or longest
@@ -152,7 +153,7 @@ def draw_examples(
         gradient_steps=_one_for_all(
             gradient_key, settings.min_gradient_steps or most_gradient, most_gradient, count
         ),
-        key=jax.random.split(walk_key, count),
+        key=streams.of_each(walk_key, count),
     )
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.diffusion import fidelity, multistep, samplers, schedule
 from ssimbad_jax.stages import components, guided_denoiser
 
@@ -64,9 +65,6 @@ _MOST_STEPS: dict[str, Callable[[ml_collections.ConfigDict], int]] = {
 
 # With so many steps Heun's pictures were found whole, with 10 not (README, "Samplers", c = 0.3).
 _ENOUGH_FOR_HEUN = 25
-
-# Streams of a sampler's key for what is drawn before it starts, beyond the numbers of its steps.
-_MEAN, _START = np.uint32(2**31 + 1), np.uint32(2**31 + 2)
 
 
 def users(option: str, evaluation: ml_collections.ConfigDict) -> list[str]:
@@ -218,7 +216,7 @@ def posterior_mean(config: ml_collections.ConfigDict, noise_schedule: schedule.S
             noise,
             noise_schedule.sigma_max,
             draws=draws,
-            key=samplers.fold_in(key, _MEAN),
+            key=streams.fold_in(key, streams.Stream.POSTERIOR_MEAN),
         )
 
     return mean
@@ -267,14 +265,14 @@ def _sample(
         if from_mean:
             sampler = fidelity.starting_from(sampler, mean(params, noise, condition, key))
             # Not the noise that the mean was made of.
-            noise = samplers.draw_noise(key, _START, noise)
+            noise = samplers.draw_noise(key, streams.Stream.RESTART, noise)
         else:
             noise = noise_schedule.start(noise, grid[0])
         return used(sampler)(
             lambda noisy, sigma: denoise(params, noisy, sigma, condition),
             noise,
             grid,
-            key=key,
+            key=streams.fold_in(key, streams.Stream.WALK),
             **options,
         )
 

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import conditions
 from ssimbad_jax.diffusion import losses, schedule
 from ssimbad_jax.stages import components, scft_loss, solvers, training_run, weights
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import sharding
 from ssimbad_jax.training import state as state_lib
 
@@ -67,7 +69,7 @@ def make_job(
         samples=pathlib.Path("samples"),
         draw=functools.partial(draw_examples, config=config, noise_schedule=noise_schedule),
         loss_fn=LOSSES[config.train.loss](config, noise_schedule),
-        init_params=lambda: init(jax.random.fold_in(key, _INIT)),
+        init_params=lambda: init(streams.fold_in(key, Stream.INIT)),
         sample=solvers.sample(config, noise_schedule),
         key=key,
         sigma_of=lambda examples: examples.sigma,
@@ -95,15 +97,17 @@ def draw_examples(
     Returns:
         The examples.
     """
-    condition_key, sigma_key, noise_key = jax.random.split(key, 3)
     made = conditions.make_conditions(
-        condition_key, batch, image_size=config.data.image_size, warp=config.data.warp
+        streams.fold_in(key, Stream.CONDITIONS),
+        batch,
+        image_size=config.data.image_size,
+        warp=config.data.warp,
     )
     return Examples(
         image=made.image,
         condition=made.condition,
-        sigma=noise_schedule.sample_sigma(sigma_key, made.image.shape[:1]),
-        noise=jax.random.normal(noise_key, made.image.shape),
+        sigma=noise_schedule.sample_sigma(streams.fold_in(key, Stream.SIGMA), made.image.shape[:1]),
+        noise=jax.random.normal(streams.fold_in(key, Stream.NOISE), made.image.shape),
         warp_map=made.warp_map,
     )
 
@@ -123,7 +127,7 @@ def draw_training_examples(
     examples = draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
     if config.data.colour_jitter:
         image, condition = conditions.jitter_colours(
-            jax.random.fold_in(key, _JITTER),
+            streams.fold_in(key, Stream.COLOUR_JITTER),
             examples.image,
             examples.condition,
             config.data.colour_jitter,
@@ -132,7 +136,7 @@ def draw_training_examples(
     dropped = config.train.drop_sketch, config.train.drop_reference
     if not any(dropped):
         return examples
-    drop_key = jax.random.fold_in(key, _DROP)
+    drop_key = streams.fold_in(key, Stream.DROP)
     return examples._replace(condition=conditions.drop(drop_key, examples.condition, *dropped))
 
 

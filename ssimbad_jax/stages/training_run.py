@@ -14,8 +14,10 @@ import jax
 import ml_collections
 from clu import parameter_overview
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import pipeline
 from ssimbad_jax.stages import components, continuation, held_out, solvers, time_left
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import (
     checkpoint,
     loop,
@@ -28,9 +30,6 @@ from ssimbad_jax.training import (
 from ssimbad_jax.training import state as state_lib
 
 SECONDS_A_DAY = 86400
-
-# Independent streams of the run's key; refinement has its own further up.
-_TRAIN, _VALIDATION, _SAMPLE, _SAMPLER = 1, 2, 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,14 +148,14 @@ def run(
             train_step,
             state,
             _on_devices(local_batches, mesh),
-            jax.random.fold_in(job.key, _TRAIN),
+            streams.fold_in(job.key, Stream.TRAIN),
             samples=samples,
             settings=_loop_settings(job.name, section, settings.total_steps),
             run_config=run_config,
             hooks=loop.Hooks(
                 learning_rate=optimizer.learning_rate_schedule(settings),
                 validate=held_out.validator(
-                    job.draw, job.loss_fn, jax.random.fold_in(job.key, _VALIDATION), batch
+                    job.draw, job.loss_fn, streams.fold_in(job.key, Stream.VALIDATION), batch
                 ),
                 sample=_picture_drawer(job, batch, samples_folder),
                 lacks_pictures=functools.partial(held_out.lacks_pictures, samples_folder),
@@ -246,7 +245,7 @@ def _picture_drawer(
     job: Job, batch: held_out.Batch, folder: pathlib.Path
 ) -> Callable[[state_lib.TrainState], None]:
     of_examples, of_sampler = (
-        jax.random.fold_in(job.key, stream) for stream in (_SAMPLE, _SAMPLER)
+        streams.fold_in(job.key, stream) for stream in (Stream.GRID_EXAMPLES, Stream.GRID_SAMPLER)
     )
     return held_out.picture_drawer(job.draw, job.sample, (of_examples, of_sampler), batch, folder)
 

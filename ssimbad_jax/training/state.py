@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ssimbad_jax import streams
+
 Params = Any
 Examples = Any  # a pytree of arrays [B, ...]: everything random about a batch is already drawn
 Metrics = dict[str, jax.Array]
@@ -111,7 +113,7 @@ def make_train_step(
     """
 
     def step(state: TrainState, batch: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
-        examples = draw(jax.random.fold_in(key, state.step), batch)
+        examples = draw(streams.fold_in(key, state.step), batch)
         losses, gradient = _accumulated_gradient(loss_fn, state.params, examples, accumulate)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

@@ -119,6 +119,6 @@ def _lock(
         tip.half_width * rng.uniform(0.85, 1.15),
         blunt=tip.blunt,
         root=rng.uniform(0.30, 0.40),
-        shade_from=rng.choice([0.45, 0.6, 0.75, 1.0]),
-        lines_from=rng.choice([0.12, 0.4, 0.5, 0.6]),
+        shade_from=float(rng.choice([0.45, 0.6, 0.75, 1.0])),
+        lines_from=float(rng.choice([0.12, 0.4, 0.5, 0.6])),
     )

@@ -75,7 +75,7 @@ def sample(rng: np.random.Generator, boyish: bool) -> Eyes:
         slant=rng.normal(0.08, 0.13),
         peak=rng.uniform(-0.08, 0.14),
         taper=rng.uniform(0.0, 0.22),
-        lid=rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]),
+        lid=float(rng.choice([0.0, 0.0, 0.0, 0.12, 0.25])),
         lash=rng.uniform(0.07, 0.115),
         iris=rng.uniform(0.68, 0.84),
         gaze=(float(np.clip(rng.normal(0, 0.025), -0.06, 0.06)), rng.uniform(-0.01, 0.02)),

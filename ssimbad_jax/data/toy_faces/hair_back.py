@@ -177,11 +177,11 @@ def _tails(pen: canvas.Pen, rng: np.random.Generator, kind: int, colours: palett
             )
             pen.line(swirl, locks.LINE, hair.line)
         return
-    roots = {
+    roots: list[tuple[float, float]] = {
         _TWIN: [(-1.06, -0.95), (1.06, -0.95)],
         _LOW_TWIN: [(-0.85, 0.55), (0.85, 0.55)],
-        _SIDE_TAIL: [(rng.choice([-1, 1]) * 1.05, -0.75)],
-        _PONYTAIL: [(rng.choice([-1, 1]) * 0.45, -1.45)],
+        _SIDE_TAIL: [(float(rng.choice([-1, 1])) * 1.05, -0.75)],
+        _PONYTAIL: [(float(rng.choice([-1, 1])) * 0.45, -1.45)],
     }[kind]
     reach, drop, curl = rng.uniform(0.35, 0.75), rng.uniform(1.7, 3.4), rng.uniform(-0.3, 0.35)
     for x, y in roots:

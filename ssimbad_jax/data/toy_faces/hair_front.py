@@ -111,7 +111,9 @@ def _sides(rng: np.random.Generator, volume: float, boyish: bool) -> list[locks.
                 (side * (x - 0.07 - curl), y),
             )
             sides.append(
-                locks.lock(control, rng.uniform(0.13, 0.19), blunt=rng.choice([2.2, 3.0, 6.0]))
+                locks.lock(
+                    control, rng.uniform(0.13, 0.19), blunt=float(rng.choice([2.2, 3.0, 6.0]))
+                )
             )
     return sides
 

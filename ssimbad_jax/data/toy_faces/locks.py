@@ -94,7 +94,7 @@ def _shine(
     """Draws a piece of the ring of light around the head, with a jagged edge."""
     # The ring follows the skull: lower at the sides.
     heights = one.centre[:, 1] - 0.22 * one.centre[:, 0] ** 2
-    if heights[0] > band[0] or heights.max() < band[1]:
+    if heights[0] > band[0] or np.max(heights) < band[1]:
         return
     below = int(np.argmax(heights > band[0]))
     last = int(np.argmax(heights > band[1]))

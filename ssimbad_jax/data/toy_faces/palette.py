@@ -140,7 +140,7 @@ def _clothes(rng: np.random.Generator) -> tuple[Colour, Colour, Colour]:
         trim = hsv(rng.random(), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8))
     elif kind < 0.6:  # dark cloth, as of uniforms
         cloth = hsv(
-            rng.choice([0.62, 0.66, 0.60, 0.95, 0.40, 0.07]),
+            float(rng.choice([0.62, 0.66, 0.60, 0.95, 0.40, 0.07])),
             rng.uniform(0.2, 0.6),
             rng.uniform(0.22, 0.45),
         )
@@ -149,7 +149,7 @@ def _clothes(rng: np.random.Generator) -> tuple[Colour, Colour, Colour]:
         cloth = hsv(hue, rng.uniform(0.20, 0.62), rng.uniform(0.55, 0.92))
         trim = hsv(hue + rng.uniform(0.3, 0.7), rng.uniform(0.05, 0.5), rng.uniform(0.6, 0.98))
     accent = hsv(
-        rng.choice([0.98, 0.02, 0.58, 0.13, 0.93, 0.45, 0.75]),
+        float(rng.choice([0.98, 0.02, 0.58, 0.13, 0.93, 0.45, 0.75])),
         rng.uniform(0.55, 0.85),
         rng.uniform(0.65, 0.95),
     )
