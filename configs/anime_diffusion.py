@@ -10,8 +10,7 @@ fine-tuned 13.32 / 12.52.
 """
 
 import ml_collections
-
-from configs import edm_ssimbad
+from ssimbad_jax.configs import edm_ssimbad
 
 
 def get_config() -> ml_collections.ConfigDict:

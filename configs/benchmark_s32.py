@@ -19,7 +19,8 @@ def get_config(method: str = "edm_ssimbad") -> ml_collections.ConfigDict:
     Args:
         method: name of the config whose recipe it is.
     """
-    config: ml_collections.ConfigDict = importlib.import_module(f"configs.{method}").get_config()
+    module = importlib.import_module(f"ssimbad_jax.configs.{method}")
+    config: ml_collections.ConfigDict = module.get_config()
     config.data.image_size = 32
     config.model.base_channels = 32
     config.model.channel_multipliers = (1, 2, 4)

@@ -8,8 +8,7 @@ or, with one's own pictures,
 """
 
 import ml_collections
-
-from configs import edm_ssimbad
+from ssimbad_jax.configs import edm_ssimbad
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -7,8 +7,7 @@ squared error: the floor for any claim about diffusion here.
 """
 
 import ml_collections
-
-from configs import edm_ssimbad
+from ssimbad_jax.configs import edm_ssimbad
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -10,8 +10,7 @@ cross: 17.17 / 15.47.
 """
 
 import ml_collections
-
-from configs import regression
+from ssimbad_jax.configs import regression
 
 
 def get_config() -> ml_collections.ConfigDict:

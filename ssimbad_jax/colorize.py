@@ -16,13 +16,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import jax
 from absl import app, flags, logging
 
-from ssimbad_jax import host_flags
-from ssimbad_jax.data import line_art, picture_folder, sketch_pairs
-from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs, failures, remote, validation
-from ssimbad_jax.training import checkpoint, progress, sharding
+from ssimbad_jax import choices, host_flags
+from ssimbad_jax.stages import remote
 
 _RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
 _SKETCH = flags.DEFINE_multi_string(
@@ -35,8 +32,8 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the results.", required=True
 _JSON = flags.DEFINE_string("json", None, "File for a report that programs can read.")
 # The following are the fields of `colorize_jobs.Settings`.
 flags.DEFINE_integer("variants", 1, "Pictures of each sketch, from different noise.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0, upper_bound=validation.MAX_SEED)
-flags.DEFINE_enum("sampler", None, validation.CHOICES["eval.sampler"], "By default the run's.")
+flags.DEFINE_integer("seed", 0, "Of the noise.", lower_bound=0, upper_bound=choices.MAX_SEED)
+flags.DEFINE_enum("sampler", None, choices.SAMPLERS, "By default the run's.")
 flags.DEFINE_integer("steps", None, "Of the sampler; by default the run's.", lower_bound=1)
 flags.DEFINE_integer(
     "grid_steps", None, "Walk a sub-grid of a grid this long; 0: a fresh grid.", lower_bound=0
@@ -52,9 +49,9 @@ flags.DEFINE_integer(
     "posterior_draws", None, "Network calls that this mean averages.", lower_bound=1
 )
 flags.DEFINE_float("eta", None, "Share of fresh noise, for ddim.", lower_bound=0, upper_bound=1)
-flags.DEFINE_enum("checkpoint", "newest", validation.CHOICES["eval.checkpoint"], "Of the run.")
-flags.DEFINE_enum("invert", "auto", line_art.INVERT, "White lines on black paper.")
-flags.DEFINE_enum("lines", "keep", colorize_jobs.LINES, "The drawing's own, or the model's.")
+flags.DEFINE_enum("checkpoint", "newest", choices.CHECKPOINTS, "Of the run.")
+flags.DEFINE_enum("invert", "auto", choices.INVERT, "White lines on black paper.")
+flags.DEFINE_enum("lines", "keep", choices.LINES, "The drawing's own, or the model's.")
 flags.DEFINE_integer("batch_size", None, "Sampled at once; by default the run's.", lower_bound=1)
 flags.DEFINE_bool("overwrite", False, "Colour again what is done.")
 flags.DEFINE_float(
@@ -92,8 +89,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """Colours the sketches."""
+    # Here, not above: they import jax, which takes seconds that --help would wait for.
+    from ssimbad_jax.stages import failures
+    from ssimbad_jax.training import numerics
+
     del argv
     logging.set_verbosity(logging.ERROR)
+    numerics.settle()
     is_one_of_several = host_flags.connect(_HOSTS)
     with failures.in_one_line():
         report = _colorize(is_one_of_several)
@@ -101,6 +103,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _colorize(is_one_of_several: bool) -> dict[str, Any]:
+    import jax
+
+    from ssimbad_jax import wording
+    from ssimbad_jax.data import sketch_pairs
+    from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs
+    from ssimbad_jax.training import checkpoint, progress, sharding
+
     out = pathlib.Path(_OUT.value).expanduser()
     names = [field.name for field in dataclasses.fields(colorize_jobs.Settings)]
     given: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
@@ -114,7 +123,7 @@ def _colorize(is_one_of_several: bool) -> dict[str, Any]:
             sharding.use_every_core_as_a_device([])
         report = colorize.colorize(pathlib.Path(_RUN.value).expanduser(), items, out, settings)
         if unused:
-            progress.say(f"colorize: no sketch has the name of {picture_folder.list_some(unused)}")
+            progress.say(f"colorize: no sketch has the name of {wording.list_some(unused)}")
         if report_file is not None and jax.process_index() == 0:
             colorize_files.save_report(report_file, {**report, "unused_references": unused})
         return report

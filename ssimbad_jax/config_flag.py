@@ -14,8 +14,12 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from ssimbad_jax.data import picture_folder
-from ssimbad_jax.stages import components, failures
+from ssimbad_jax import configs, wording
+from ssimbad_jax.configs import edm_ssimbad
+
+flags.disclaim_key_flags()  # --help of a command lists the flags that it has from here as its own
+
+_SHIPPED = configs.__name__
 
 # What a value is that a field cannot take, by the type of the field; text can be anything.
 _WRONG = {
@@ -28,7 +32,12 @@ _WRONG = {
 
 def define() -> flags.FlagHolder:
     """Defines the flag, which has to be given, as a config file."""
-    holder = config_flags.DEFINE_config_file("config", None, "The config, a Python file.")
+    holder = config_flags.DEFINE_config_file(
+        "config",
+        None,
+        f"The config, a Python file or a shipped one by its name: {', '.join(_modules(_SHIPPED))}. "
+        "Its fields are set by --config.FIELD=VALUE.",
+    )
     flags.mark_flag_as_required("config")
     return holder
 
@@ -38,13 +47,15 @@ def parse(argv: Sequence[str]) -> list[str]:
 
     absl and ml_collections name it, but with a traceback, or in terms of Python.
     """
+    argv = _with_shipped_paths(argv)
     try:
-        remaining = flags.FLAGS(list(argv))
+        remaining = flags.FLAGS(argv)
         _ = flags.FLAGS.config.to_dict  # a file that was not found is an error at the first look
     except OSError as error:
         reason = str(error).splitlines()[-1].strip()
         sys.exit(
-            f"error: --config cannot be loaded; name a file such as configs/quickstart.py: {reason}"
+            "error: --config cannot be loaded; name a file such as configs/quickstart.py, or a "
+            f"shipped config out of {', '.join(_modules(_SHIPPED))}: {reason}"
         )
     except ModuleNotFoundError as error:
         package, _, variant = (error.name or "").rpartition(".")
@@ -65,27 +76,50 @@ def parse(argv: Sequence[str]) -> list[str]:
             sys.exit(f"error: {nested}")
         if isinstance(error, TypeError):
             raise
-        unknown, remedy = failures.unknown_field(error)
+        unknown, remedy = unknown_field(error)
         given = [flag for flag in argv if unknown in flag.partition("=")[0].split(".")]
         if not given:
             raise
         sys.exit(f"error: {given[0]}: the config has no field {unknown!r}; {remedy}")
-    paper = components.paper_config()
-    if paper and (missing := list(_missing(flags.FLAGS.config, paper))):
+    if missing := list(_missing(flags.FLAGS.config, edm_ssimbad.get_config())):
         if replaced := _replaced_section(argv, missing):
             sys.exit(f"error: {replaced}")
         sys.exit(
             f"error: --config={config_flags.get_config_filename(flags.FLAGS['config'])} lacks "
-            f"{picture_folder.list_some(missing)}; start from get_config() of "
+            f"{wording.list_some(missing)}; start from get_config() of "
             "configs/edm_ssimbad.py, as configs/quickstart.py does"
         )
     return remaining
+
+
+def unknown_field(error: AttributeError | KeyError) -> tuple[str, str]:
+    """Returns the field of a config that ml_collections does not know, and what to do."""
+    message = str(error.args[0])
+    similar = re.findall(r'Did you mean "(\w+)"', message)
+    remedy = f"did you mean {similar[0]!r}?" if similar else "see configs/edm_ssimbad.py"
+    return re.findall(r"\w+", message)[0], remedy
 
 
 def name_of(file: str) -> str:
     """Returns the name of a config: `edm` of configs/edm.py, `s32_edm` of configs/s32.py:edm."""
     path, _, variant = file.partition(".py:")
     return "_".join(filter(None, (pathlib.Path(path).stem, variant)))
+
+
+def _with_shipped_paths(argv: Sequence[str]) -> list[str]:
+    """Returns the command line with paths for the names of shipped configs, as in --config=edm."""
+    paths = [*argv]
+    for index, argument in enumerate(argv):
+        flag, equals, value = argument.partition("=")
+        if flag.lstrip("-") != "config" or not flag.startswith("-"):
+            continue
+        name, colon, variant = (
+            value if equals else "".join(argv[index + 1 : index + 2])
+        ).partition(":")
+        if name in _modules(_SHIPPED):
+            path = f"{pathlib.Path(configs.__path__[0], name)}.py{colon}{variant}"
+            paths[index if equals else index + 1] = f"{flag}={path}" if equals else path
+    return paths
 
 
 def _modules(package: str) -> list[str]:
@@ -104,7 +138,7 @@ def _wrong_value(error: flags.Error) -> str | None:
     if isinstance(value, ml_collections.ConfigDict):
         return (
             f"--config.{field} is {given!r}, but {field} is a section of fields; set one of these, "
-            f"as --config.{field}.FIELD=VALUE: {picture_folder.list_some(list(value))}"
+            f"as --config.{field}.FIELD=VALUE: {wording.list_some(list(value))}"
         )
     example = shlex.quote(f"--config.{field}={_like(value, given)}")
     wrong = _WRONG[type(value)]
@@ -113,7 +147,7 @@ def _wrong_value(error: flags.Error) -> str | None:
 
 def _field_of_a_field(argv: Sequence[str]) -> str | None:
     """Says which field was taken for a section, as in --config.seed.x=3; None if none was."""
-    paper = components.paper_config()  # the fields of every config are those of this one
+    paper = edm_ssimbad.get_config()  # the fields of every config are those of this one
     for flag in argv:
         value: Any = paper
         *sections, _ = flag.partition("=")[0].removeprefix("--config.").split(".")
@@ -135,7 +169,7 @@ def _replaced_section(argv: Sequence[str], missing: Sequence[str]) -> str | None
         if lost:
             return (
                 f"{flag} replaces all of {section}, which then lacks "
-                f"{picture_folder.list_some(lost)}; set its fields one by one, as "
+                f"{wording.list_some(lost)}; set its fields one by one, as "
                 f"--config.{section}.FIELD=VALUE"
             )
     return None

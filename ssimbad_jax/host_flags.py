@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from absl import flags
 
-from ssimbad_jax.training import hosts
+flags.disclaim_key_flags()  # --help of a command lists the flags that it has from here as its own
+
+CONNECT_TIMEOUT, HEARTBEAT_TIMEOUT = 300, 100  # seconds
 
 
 class HostFlags(NamedTuple):
@@ -39,13 +41,13 @@ def define() -> HostFlags:
         ),
         connect_timeout=flags.DEFINE_integer(
             "connect_timeout",
-            hosts.Patience.connect,
+            CONNECT_TIMEOUT,
             "Seconds to wait until all processes have started.",
             lower_bound=1,
         ),
         heartbeat_timeout=flags.DEFINE_integer(
             "heartbeat_timeout",
-            hosts.Patience.heartbeat,
+            HEARTBEAT_TIMEOUT,
             "Seconds after which a silent process counts as dead, which ends the others.",
             lower_bound=10,
         ),
@@ -62,6 +64,8 @@ def connect(given: HostFlags) -> bool:
     """
     if not given.distributed.value:
         return False
+    from ssimbad_jax.training import hosts  # not for --help: it imports jax
+
     try:
         place = hosts.Place.of_environment(
             given.coordinator.value, given.processes.value, given.process_id.value

@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 
 from ssimbad_jax import config_flag
-from ssimbad_jax.stages import failures, hardware, plan_run, run, validation
-from ssimbad_jax.training import progress, sharding
+from ssimbad_jax.stages import hardware
+
+PAPER_PICTURES = 31_696  # of the paper's training set
 
 _CONFIG = config_flag.define()
 _DEVICE = flags.DEFINE_string(
-    "device", plan_run.CPU, f"cpu, or a number of {', '.join(hardware.CHIPS)}, such as v5e-8."
+    "device", hardware.CPU, f"cpu, or a number of {', '.join(hardware.CHIPS)}, such as v5e-8."
 )
 _PICTURES = flags.DEFINE_integer(
     "pictures",
-    plan_run.PAPER_PICTURES,
+    PAPER_PICTURES,
     "Training pictures, which epochs are counted in; by default the paper's.",
     lower_bound=1,
 )
@@ -31,11 +32,16 @@ _PICTURES = flags.DEFINE_integer(
 
 def main(argv: Sequence[str]) -> None:
     """Prints the plan, line by line as it is made."""
+    # Here, not above: they import jax, which takes seconds that --help would wait for.
+    from ssimbad_jax.stages import failures, plan_run, run, validation
+    from ssimbad_jax.training import numerics, progress, sharding
+
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    numerics.settle()
     config = _CONFIG.value
-    if _DEVICE.value == plan_run.CPU:
+    if _DEVICE.value == hardware.CPU:
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
     with failures.in_one_line():
         validation.check(config, num_devices=1)

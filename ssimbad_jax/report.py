@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, remote, report
-from ssimbad_jax.training import progress
+from ssimbad_jax.stages import remote
 
 _OUT = flags.DEFINE_string("out", None, "The page, an HTML file.")
 remote.refuse_in_flags("out")
@@ -21,6 +20,10 @@ remote.refuse_in_flags("out")
 
 def main(argv: Sequence[str]) -> None:
     """Writes the page."""
+    # Here, not above: they import jax, which takes seconds that --help would wait for.
+    from ssimbad_jax.stages import failures, report
+    from ssimbad_jax.training import progress
+
     if len(argv) < 2:
         raise app.UsageError("name the workdir of a run, or of several to compare them")
     logging.set_verbosity(logging.ERROR)

@@ -14,21 +14,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-import jax
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, remote, tabulate
-from ssimbad_jax.stages.tabulating import plan, rows
-from ssimbad_jax.training import progress
+from ssimbad_jax.stages import remote
+from ssimbad_jax.stages.tabulating import rows
 
 _OUT = flags.DEFINE_string("out", "results", "Folder of the results.")
 _TABLE_ONLY = flags.DEFINE_bool("table_only", False, "Make no runs, write what is there.")
 # The following are the fields of `plan.Settings`.
-_SCALE = flags.DEFINE_enum("scale", plan.Settings.scale, list(rows.SCALES), "Size of the runs.")
+_SCALE = flags.DEFINE_enum("scale", "s32", list(rows.SCALES), "Size of the runs.")
 _DATA = flags.DEFINE_string("data", "", "Folder of pictures; by default the built-in faces.")
 _PAIRS = flags.DEFINE_string("pairs", "", "Evaluation pairs, .npz; by default of the test split.")
 _ROWS = flags.DEFINE_list(
-    "rows", list(plan.Settings.rows), "Which rows; those that they start from are made, too."
+    "rows", list(rows.ROWS), "Which rows; those that they start from are made, too."
 )
 _SEEDS = flags.DEFINE_integer("seeds", 0, "Runs of each row; by default 2 or 1, as the row says.")
 _CHANGES = flags.DEFINE_multi_string(
@@ -40,6 +38,13 @@ remote.refuse_in_flags("out", "data", "pairs")
 
 def main(argv: Sequence[str]) -> None:
     """Makes the table."""
+    # Here, not above: jax takes seconds that --help would wait for.
+    import jax
+
+    from ssimbad_jax.stages import failures, tabulate
+    from ssimbad_jax.stages.tabulating import plan
+    from ssimbad_jax.training import progress
+
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too

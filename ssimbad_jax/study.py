@@ -11,30 +11,28 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import jax
 from absl import app, flags, logging
 
-from ssimbad_jax.stages import failures, remote, sampling_study
-from ssimbad_jax.stages.studying import plan
-from ssimbad_jax.training import sharding
+from ssimbad_jax import choices
+from ssimbad_jax.stages import remote
 
 _RUN = flags.DEFINE_string("run", None, "Workdir of a trained run.", required=True)
 _PAIRS = flags.DEFINE_string("pairs", "", "Evaluation pairs, .npz; by default the run's own.")
 _OUT = flags.DEFINE_string("out", None, "Folder for the results; by default `study` in the run.")
 # The following are the fields of `plan.Settings`.
-_SAMPLERS = flags.DEFINE_list("samplers", list(plan.Settings.samplers), "What walks the grids.")
+_SAMPLERS = flags.DEFINE_list("samplers", list(choices.SAMPLERS), "What walks the grids.")
 _GRIDS = flags.DEFINE_list(
     "grids",
-    list(plan.Settings.grids),
+    ["rational", "best", "table", "edm", "sub_grid"],
     "rational: the run's c; best and table: of its calibration; edm: rho = 7; sub_grid: of a "
-    f"{plan.SUB_GRID_STEPS}-step grid of the run's own.",
+    "50-step grid of the run's own.",
 )
 _SIGMA_MAX = flags.DEFINE_list(
     "sigma_max", [], "Where walks start, such as 80,5; by default the run's own and a 16th of it."
 )
-_CALLS = flags.DEFINE_list("calls", [*map(str, plan.Settings.calls)], "Network calls a picture.")
-_IMAGES = flags.DEFINE_integer("images", plan.Settings.images, "Pictures, the first of the pairs.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", plan.Settings.batch_size, "Sampled at once.")
+_CALLS = flags.DEFINE_list("calls", "1 2 3 5 7 10 15 20 30 50".split(), "Network calls a picture.")
+_IMAGES = flags.DEFINE_integer("images", 64, "Pictures, the first of the pairs.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Sampled at once.")
 remote.refuse_in_flags("run", "pairs", "out")
 
 _Number = TypeVar("_Number", int, float)
@@ -42,9 +40,17 @@ _Number = TypeVar("_Number", int, float)
 
 def main(argv: Sequence[str]) -> None:
     """Runs the study."""
+    # Here, not above: jax takes seconds that --help would wait for.
+    import jax
+
+    from ssimbad_jax.stages import failures, sampling_study
+    from ssimbad_jax.stages.studying import plan
+    from ssimbad_jax.training import numerics, sharding
+
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    numerics.settle()
     workdir = pathlib.Path(_RUN.value).expanduser()
     out = pathlib.Path(_OUT.value).expanduser() if _OUT.value else workdir / "study"
     with failures.in_one_line():

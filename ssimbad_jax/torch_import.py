@@ -12,33 +12,39 @@ turns arrays by their official names into the parameters of a `models.unet.UNet`
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ssimbad_jax.models.official_unet import unet_params as unet_params  # for use from Python
-from ssimbad_jax.stages import components, failures, import_weights, remote
+from ssimbad_jax import choices, config_flag
+from ssimbad_jax.configs import edm_ssimbad
+from ssimbad_jax.stages import remote
+
+
+def __getattr__(name: str) -> Any:
+    """Returns `unet_params`, for use from Python, without importing jax for the command."""
+    if name == "unet_params":
+        from ssimbad_jax.models import official_unet
+
+        return official_unet.unet_params
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _define_flags() -> None:
     """Defines the flags of the program, which `unet_params` alone comes without."""
     flags.DEFINE_string("from", None, "The file of weights.", required=True)
     flags.DEFINE_string("out", None, "Workdir to make.", required=True)
+    flags.DEFINE_enum("method", "auto", choices.METHODS, "What the weights were trained with.")
     flags.DEFINE_enum(
-        "method", "auto", ["auto", *import_weights.METHODS], "What the weights were trained with."
-    )
-    flags.DEFINE_enum(
-        "weights", "auto", import_weights.KINDS, "Whether they are refined; auto: as the file says."
+        "weights", "auto", choices.WEIGHTS, "Whether they are refined; auto: as the file says."
     )
     flags.DEFINE_string(
         "prefix", None, "What stands before the names of the U-Net's entries, if there are several."
     )
     remote.refuse_in_flags("from", "out")
     # Only its overridden fields are used: the values that stay are those that the file tells.
-    config_flags.DEFINE_config_dict(
-        "config", components.paper_config() or ml_collections.ConfigDict(), "Fields to set."
-    )
+    config_flags.DEFINE_config_dict("config", edm_ssimbad.get_config(), "Fields to set.")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -47,7 +53,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         _define_flags()  # here, since ml_collections looks at the command line at once
         remaining = app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError) as error:
-        unknown, remedy = failures.unknown_field(error)
+        unknown, remedy = config_flag.unknown_field(error)
         sys.exit(f"error: --config has no field {unknown!r}; {remedy}")
     if len(remaining) > 1:
         sys.exit(f"error: unexpected argument {remaining[1]!r}; flags start with --")
@@ -56,8 +62,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """Makes the run."""
+    # Here, not above: they import jax, which takes seconds that --help would wait for.
+    from ssimbad_jax.stages import failures, import_weights
+    from ssimbad_jax.training import numerics
+
     del argv
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
+    numerics.settle()
     given = flags.FLAGS.flag_values_dict()
     with failures.in_one_line():
         import_weights.import_weights(

@@ -26,7 +26,10 @@ _LEVELS = {
     "metrics": 1,
     "diffusion": 0,
     "models": 0,
+    "configs": 1,
+    "choices": -1,
     "streams": -1,
+    "wording": -1,
 }
 _COMMAND_LEVEL = 4
 

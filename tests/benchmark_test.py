@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from absl.testing import flagsaver
 
-from ssimbad_jax import benchmark
+from scripts import benchmark
 from ssimbad_jax.training import sharding
 from tests import tiny_run
 
@@ -51,7 +51,7 @@ def test_the_three_ways_to_r2_agree(folder):
 
 
 def test_unknown_benchmarks_are_refused():
-    command = [sys.executable, "-m", "ssimbad_jax.benchmark", "speed"]
+    command = [sys.executable, "-m", "scripts.benchmark", "speed"]
     result = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "name one benchmark: calibration" in result.stderr + result.stdout

@@ -6,6 +6,7 @@ import sys
 import pytest
 from absl import flags
 from ml_collections import config_flags
+from ssimbad_jax.configs import quickstart
 
 from ssimbad_jax import config_flag
 from tests import program
@@ -13,6 +14,7 @@ from tests import program
 _PARSE = """
 import sys
 from ssimbad_jax import config_flag
+from ssimbad_jax.configs import quickstart
 holder = config_flag.define()
 config_flag.parse(sys.argv)
 print(holder.value.train.steps)
@@ -150,7 +152,7 @@ def test_what_a_config_of_ones_own_cannot_import_keeps_its_traceback(parse_here,
 def test_fields_that_a_config_of_ones_own_lacks_are_named(refusal, tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        "from configs import edm_ssimbad\n"
+        "from ssimbad_jax.configs import edm_ssimbad\n"
         "def get_config():\n"
         "  config = edm_ssimbad.get_config().unlock()\n"
         "  del config.train.batch_size, config.refine\n"
@@ -172,3 +174,52 @@ def test_fields_that_a_config_of_ones_own_lacks_are_named(refusal, tmp_path):
 )
 def test_variants_of_a_config_have_names_and_so_workdirs_of_their_own(file, name):
     assert config_flag.name_of(file) == name
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("stepz", ("stepz", "did you mean 'steps'?")),
+        ("quite_another", ("quite_another", "see configs/edm_ssimbad.py")),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_one_that_was_meant(field, expected):
+    with pytest.raises((AttributeError, KeyError)) as refusal:
+        getattr(quickstart.get_config().train, field)
+    assert config_flag.unknown_field(refusal.value) == expected
+
+
+@pytest.mark.parametrize("form", ["--config={}", "--config {}", "-config={}"])
+@pytest.mark.parametrize("name", ["quickstart", "benchmark_s32:edm"])
+def test_shipped_configs_go_by_their_names_anywhere(parse_here, monkeypatch, tmp_path, form, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()  # of another project
+    parse_here(*form.format(name).split(" "), "--config.train.steps=7")
+    assert flags.FLAGS.config.train.steps == 7
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    assert config_flag.name_of(file) == name.replace(":", "_")
+
+
+def test_a_name_that_is_no_shipped_config_is_told_with_those_that_are(refusal):
+    line = refusal("--config=quick")
+    assert line.startswith("error: --config cannot be loaded; name a file such as")
+    assert "edm_ssimbad, quickstart, regression" in line
+
+
+@pytest.mark.parametrize("command", ["main", "colorize", "plan", "report", "torch_import"])
+def test_help_and_flags_are_there_before_jax_is(command):
+    code = (
+        f"import sys, runpy; sys.argv = ['{command}', '--help']\n"
+        f"try: runpy.run_module('ssimbad_jax.{command}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit: pass\n"
+        "print('jax' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=program.REPOSITORY,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert "flags:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"

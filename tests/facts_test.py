@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from ssimbad_jax.configs import edm_ssimbad
 
-from configs import edm_ssimbad
 from ssimbad_jax.stages.reporting import facts, run_files
 from tests import written_run
 
@@ -64,13 +64,6 @@ def test_what_differs_between_runs_is_found(run):
         "new.field": ("–", "1", "–"),
     }
     assert all(row.differs for row in between)
-
-
-def test_without_the_paper_all_fields_are_given(run, monkeypatch):
-    monkeypatch.setattr(facts, "_paper_config", dict)
-    from_paper, _, rows = facts.config([run])
-    assert from_paper == [] and not facts.has_paper_config()
-    assert _values(rows)["train.steps"] == ("1500",)
 
 
 def test_times_are_those_of_finished_and_unfinished_stages(run):

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import quickstart
 from ssimbad_jax.stages import failures, run, weights
 from ssimbad_jax.training import checkpoint, loop
 from tests import tiny_run
@@ -122,16 +121,3 @@ def test_the_program_ends_with_one_line(error):
 def test_bugs_keep_their_traceback():
     with pytest.raises(KeyError), failures.in_one_line():
         raise KeyError("bug")
-
-
-@pytest.mark.parametrize(
-    ("field", "expected"),
-    [
-        ("stepz", ("stepz", "did you mean 'steps'?")),
-        ("quite_another", ("quite_another", "see configs/edm_ssimbad.py")),
-    ],
-)
-def test_an_unknown_field_is_named_with_the_one_that_was_meant(field, expected):
-    with pytest.raises((AttributeError, KeyError)) as refusal:
-        getattr(quickstart.get_config().train, field)
-    assert failures.unknown_field(refusal.value) == expected

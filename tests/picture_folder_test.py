@@ -125,12 +125,6 @@ def test_names_that_are_not_utf8_become_readable(tmp_path):
     assert entry.picture.exists()
 
 
-def test_lists_are_cut_short():
-    assert picture_folder.list_some([]) == "none"
-    assert picture_folder.list_some(["a", "b"]) == "a, b"
-    assert picture_folder.list_some("abcd", limit=2) == "a, b and 2 more"
-
-
 def test_links_in_a_circle_are_not_followed_again(tmp_path):
     _touch(tmp_path, "a/1.png", "b/2.png")
     (tmp_path / "a" / "up").symlink_to(tmp_path)

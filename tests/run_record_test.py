@@ -10,6 +10,7 @@ import pytest
 
 import ssimbad_jax
 from ssimbad_jax.stages import run_record
+from ssimbad_jax.training import numerics
 
 
 def _stages(workdir):
@@ -30,6 +31,7 @@ def test_a_stage_leaves_its_time_and_what_ran_it(tmp_path):
     assert record["versions"]["ssimbad_jax"] == ssimbad_jax.__version__
     assert record["devices"]["count"] == jax.device_count()
     assert stage["devices"] == record["devices"]
+    assert stage["numerics"] == record["numerics"] == numerics.record()
     assert {path.name for path in tmp_path.iterdir()} - {run_record.LOCK_FILE} == {"run.json"}
 
 

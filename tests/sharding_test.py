@@ -43,30 +43,42 @@ def test_the_devices_of_a_host_lie_side_by_side_in_the_mesh():
 
 def devices_chosen(batch_sizes, **environment):
     code = (
-        "import jax; from ssimbad_jax.training import sharding; "
-        f"sharding.use_every_core_as_a_device({batch_sizes}); print(jax.device_count())"
+        "import jax, os; from ssimbad_jax.training import sharding; "
+        f"sharding.use_every_core_as_a_device({batch_sizes}); "
+        "print(jax.device_count(), os.environ.get('XLA_FLAGS', ''))"
     )
     inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     }
-    return int(
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**inherited, **environment},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    devices, _, flags = done.stdout.strip().partition(" ")
+    return int(devices), flags
 
 
 def test_one_device_a_core_that_divides_the_batches():
     cores = len(os.sched_getaffinity(0))
-    assert devices_chosen([cores, 3 * cores]) == cores
-    assert devices_chosen([7, 4]) == 1
+    assert devices_chosen([cores, 3 * cores])[0] == cores
+    assert devices_chosen([7, 4])[0] == 1
 
 
-def test_the_users_own_settings_are_kept():
-    assert devices_chosen([12], JAX_NUM_CPU_DEVICES="3") == 3
+def test_the_users_own_number_of_devices_is_kept():
+    assert devices_chosen([12], JAX_NUM_CPU_DEVICES="3") == (3, "")
+    forced = "--xla_force_host_platform_device_count=3"
+    assert devices_chosen([12], XLA_FLAGS=forced) == (3, forced)
+
+
+def test_the_users_options_of_xla_are_appended_to():
+    cores, own = len(os.sched_getaffinity(0)), "--xla_cpu_enable_fast_math=false"
+    added = "--xla_cpu_multi_thread_eigen=false" if cores > 1 else ""
+    chosen = devices_chosen([cores], XLA_FLAGS=own)
+    assert chosen == (cores, f"{own} {added}".strip())
+    threads = "--xla_cpu_multi_thread_eigen=true"
+    assert devices_chosen([cores], XLA_FLAGS=threads) == (cores, threads)

@@ -13,7 +13,7 @@ def refinement_cost(config, batch_size, steps):
 
 @pytest.mark.slow
 def test_more_steps_cost_one_state_each(prepared_dir):
-    """The bound that the paper's size is held to by `ssimbad_jax.benchmark refinement_memory`."""
+    """The bound that the paper's size is held to by `scripts.benchmark refinement_memory`."""
     config = tiny_run.make_config(prepared_dir, data__image_size=32)
     few, many = (refinement_cost(config, 8, steps) for steps in (5, 50))
     states = 45 * step_cost.state_bytes(config, 8)

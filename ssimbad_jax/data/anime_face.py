@@ -20,6 +20,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from ssimbad_jax import wording
 from ssimbad_jax.data import picture_choice, picture_file, picture_folder, prepared
 
 REPORT = "data_report.json"  # what was found, kept and left out, beside the data
@@ -186,7 +187,7 @@ def _prepared_before(source: AnimeFaceConfig, data_dir: pathlib.Path) -> list[pa
 
 def _say_changed(directory: pathlib.Path, older: Sequence[pathlib.Path]) -> str:
     when = datetime.datetime.fromtimestamp((older[0] / REPORT).stat().st_mtime)
-    names = picture_folder.list_some([str(path.parent) for path in older], limit=3)
+    names = wording.list_some([str(path.parent) for path in older], limit=3)
     return (
         f"{directory} changed since {when:%Y-%m-%d %H:%M}, when it was prepared before; older data "
         f"is kept for the runs made with it and may be deleted: {names}"

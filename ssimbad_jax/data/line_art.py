@@ -17,7 +17,6 @@ import scipy.ndimage
 
 from ssimbad_jax.data import conditions, sketch
 
-INVERT = ("auto", "yes", "no")
 SMALLEST_SIDE = 16  # pixels
 
 _MAP_SIZE = 256  # pixels, longer side, of the map of the paper's brightness

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFilter
 
+from ssimbad_jax import wording
 from ssimbad_jax.data import counting, picture_file, picture_folder
 
 # Of the stored size, what a picture's short side must have at least: enlarged more than four
@@ -120,9 +121,7 @@ def refuse(report: dict[str, Any], max_bad_fraction: float, told_in: pathlib.Pat
     """
     found, left_out, kept = report["found"], report["left_out"], report["kept"]
     if len(left_out) > max_bad_fraction * found:
-        reasons = picture_folder.list_some(
-            [f"{item['name']} ({item['reason']})" for item in left_out]
-        )
+        reasons = wording.list_some([f"{item['name']} ({item['reason']})" for item in left_out])
         raise ValueError(
             f"{len(left_out)} of {found} pictures are unusable, more than data.max_bad_fraction = "
             f"{max_bad_fraction:g} allows: {reasons}; repair or remove them, or raise "

@@ -12,7 +12,8 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+
+from ssimbad_jax import wording
 
 SUFFIXES = tuple(".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .avif".split())
 SPLITS = ("train", "test")
@@ -123,8 +124,8 @@ def _find_pairs(directory: pathlib.Path, split: str) -> list[Entry]:
         raise ValueError(
             f"{str(top)!r} must hold pairs of equal names, endings included, in 'reference' and "
             f"'sketch', but of its {len(pictures)} and {len(sketches)} files {len(alone)} stand "
-            f"alone: {list_some([_name(path, top) for path in alone])}; add the partners or "
-            "remove these"
+            f"alone: {wording.list_some([_name(path, top) for path in alone])}; add the partners "
+            "or remove these"
         )
     return [
         Entry(_name(path, directory), path, sketches[name], split)
@@ -140,9 +141,3 @@ def _lacking(top: pathlib.Path) -> str:
         for folder in folders
         if not picture_files(folder)
     )
-
-
-def list_some(names: Sequence[str], limit: int = 10) -> str:
-    """Joins the first names for an error message."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return (", ".join(names[:limit]) or "none") + more

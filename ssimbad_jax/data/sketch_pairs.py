@@ -12,6 +12,7 @@ import pathlib
 import unicodedata
 from collections.abc import Sequence
 
+from ssimbad_jax import wording
 from ssimbad_jax.data import picture_folder
 
 
@@ -103,7 +104,7 @@ def _pair(sketches: Sequence[_Found], references: Sequence[_Found]) -> list[Item
             partners = by_name[sketch.name] or by_file_name[_file_name(sketch)]
         problem = ""
         if len(partners) > 1:
-            listed = picture_folder.list_some([readable(path) for path in partners])
+            listed = wording.list_some([readable(path) for path in partners])
             problem = f"{len(partners)} references have its name: {listed}"
         elif not partners:
             problem = f"none of the {len(references)} references has its name"

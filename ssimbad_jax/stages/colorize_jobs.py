@@ -13,7 +13,6 @@ from ssimbad_jax.data import sketch_pairs
 from ssimbad_jax.stages import calibrate, colorize_files, components, weights
 from ssimbad_jax.training import progress
 
-LINES = ("keep", "model")
 # Fields of `eval` that decide how a result looks.
 _SAMPLING = (
     "sampler",

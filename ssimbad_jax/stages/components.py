@@ -4,7 +4,6 @@ Each function turns a part of the ConfigDict into plain arguments for the code b
 """
 
 import functools
-import importlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -254,15 +253,6 @@ def save_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
     path, text = workdir / CONFIG, json.dumps(as_json(config), indent=2)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
-
-
-def paper_config() -> ml_collections.ConfigDict | None:
-    """Returns `configs/edm_ssimbad.py`; None if the program runs outside of its repository."""
-    try:
-        module = importlib.import_module("configs.edm_ssimbad")
-    except ImportError:
-        return None
-    return module.get_config()
 
 
 def as_json(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import pathlib
-import re
 import shutil
 import traceback
 from collections.abc import Iterator, Sequence
@@ -45,14 +44,6 @@ class OutOfMemoryError(MemoryError):
 
 class StorageError(OSError):
     """A folder is full or cannot be written."""
-
-
-def unknown_field(error: AttributeError | KeyError) -> tuple[str, str]:
-    """Returns the field of a config that ml_collections does not know, and what to do."""
-    message = str(error.args[0])
-    similar = re.findall(r'Did you mean "(\w+)"', message)
-    remedy = f"did you mean {similar[0]!r}?" if similar else "see configs/edm_ssimbad.py"
-    return re.findall(r"\w+", message)[0], remedy
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+CPU = "cpu"  # this machine, which is measured instead
+
 
 @dataclasses.dataclass(frozen=True)
 class Chip:

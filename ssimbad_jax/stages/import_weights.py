@@ -35,7 +35,6 @@ from ssimbad_jax.training import state as state_lib
 
 RESULT = "imported.json"
 METHODS = tuple(official_config.METHODS)
-KINDS = ("auto", *weights.FOLDERS)
 
 
 def import_weights(

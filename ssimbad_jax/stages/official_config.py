@@ -58,7 +58,7 @@ def config_of(
     Raises:
         ValueError: the file holds no such network, or noise levels that are none.
     """
-    config = _base_config(METHODS[method])
+    config = importlib.import_module(f"ssimbad_jax.configs.{METHODS[method]}").get_config()
     config.update_from_flattened_dict(_fields(file, method) | dict(overrides))
     config.data.condition_size = max(config.data.condition_size, config.data.image_size)
     return config
@@ -85,17 +85,6 @@ def check(file: official_file.OfficialFile, noise_schedule: schedule.Schedule) -
             f"{noise_schedule.sigma_max:.4g} to {noise_schedule.sigma_min:.4g}; correct that with "
             "--method or --config, such as --config.calibrate.c=0.3"
         )
-
-
-def _base_config(name: str) -> ml_collections.ConfigDict:
-    try:
-        module = importlib.import_module(f"configs.{name}")
-    except ImportError as error:
-        raise ValueError(
-            f"configs/{name}.py, which the run is made of, cannot be loaded ({error}); call the "
-            "command in the repository"
-        ) from error
-    return module.get_config()
 
 
 def _fields(file: official_file.OfficialFile, method: str) -> dict[str, Any]:

@@ -12,8 +12,6 @@ import ml_collections
 from ssimbad_jax.stages import components, forecast, hardware, step_cost, training_run
 from ssimbad_jax.training import progress, sharding
 
-CPU = "cpu"
-PAPER_PICTURES = 31_696  # of the paper's training set
 _MEASURED_STEPS = 5
 _LONGEST_MEASURED_STEP = 60.0  # seconds
 _MATRIX, _COPIED = 1024, 2**25  # rows of the products, and numbers of the copies, that are timed
@@ -30,7 +28,7 @@ def plan(config: ml_collections.ConfigDict, device: str, num_images: int) -> Ite
     Raises:
         ValueError: there is no such device, or a batch does not divide among them.
     """
-    chip, count = (None, len(jax.devices())) if device == CPU else hardware.parse(device)
+    chip, count = (None, len(jax.devices())) if device == hardware.CPU else hardware.parse(device)
     stages = ("train", "refine") if config.refine.enabled else ("train",)
     for name in stages:
         _check_batch(config[name], name, count)
@@ -41,7 +39,7 @@ def plan(config: ml_collections.ConfigDict, device: str, num_images: int) -> Ite
     if len(stages) > 1:
         yield f"both: {_days(sum(seconds.values()))}"
     yield from _assumptions(device)
-    if device == CPU:
+    if device == hardware.CPU:
         steps = components.total_steps(config.train, num_images)
         yield from _comparison(config, seconds["train"] / steps)
 
@@ -121,7 +119,7 @@ def _memory(expected: forecast.Forecast, name: str, chip: hardware.Chip, count: 
 
 
 def _assumptions(device: str) -> Iterator[str]:
-    rates = "rates measured here" if device == CPU else "rates of the data sheet"
+    rates = "rates measured here" if device == hardware.CPU else "rates of the data sheet"
     yield (
         f"assumed: {forecast.FLOPS_SHARE:.0%} of the peak operations and "
         f"{forecast.BANDWIDTH_SHARE:.0%} of the peak bandwidth, {rates}; operations, traffic and "

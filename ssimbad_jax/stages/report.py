@@ -95,7 +95,7 @@ def render(runs: Sequence[run_files.RunFiles]) -> str:
         fields_from_paper=from_paper,
         fields_between_runs=between_runs,
         fields=all_fields,
-        paper=facts.PAPER if facts.has_paper_config() else "",
+        paper=facts.PAPER,
         times=facts.times(runs),
         versions=facts.versions(runs),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import (
     calibrate,
     components,
@@ -181,8 +182,7 @@ def load_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
 def _with_newer_fields(kept: dict[str, Any]) -> dict[str, Any]:
     """Fills in the fields that a run's config lacks."""
-    paper = components.paper_config()
-    newest = components.as_json(paper) if paper else {}
+    newest = components.as_json(edm_ssimbad.get_config())
     before = {name: fields for name, fields in _BEFORE.items() if name in kept}
     kept = kept | {"refine": solvers.kept_refinement(kept)}
     return _filled(kept, {name: newest[name] for name in newest if name not in NETWORK} | before)

@@ -19,7 +19,7 @@ import filelock
 import jax
 
 import ssimbad_jax
-from ssimbad_jax.training import progress, whole_file
+from ssimbad_jax.training import numerics, progress, whole_file
 
 RESULT = "run.json"
 LOCK_FILE = ".run_lock"
@@ -51,7 +51,7 @@ def timed(
         return
     path = workdir / RESULT
     before = _read_or_new(path)["stages"].get(stage, {"seconds": 0.0, "starts": 0})
-    what_runs = {"versions": versions(), "devices": devices()}
+    what_runs = {"versions": versions(), "devices": devices(), "numerics": numerics.record()}
     begin, done = time.monotonic(), threading.Event()
 
     def write(finished: str | None) -> None:
@@ -64,6 +64,7 @@ def timed(
                 "starts": before["starts"] + 1,
                 "finished": finished,
                 "devices": what_runs["devices"],
+                "numerics": what_runs["numerics"],
             }
             with whole_file.replacing(path) as unfinished:
                 unfinished.write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_collections
 
+from ssimbad_jax import choices
 from ssimbad_jax.data import bucket, picture_folder, warp
 from ssimbad_jax.metrics import ssim
 from ssimbad_jax.models import unet
@@ -19,24 +20,23 @@ from ssimbad_jax.stages import (
     solvers,
     train,
     training_checks,
-    weights,
 )
 
 CHOICES = {
     "data.warp": warp.KINDS,
-    "model.compute_dtype": ("float32", "bfloat16"),
+    "model.compute_dtype": choices.COMPUTE_DTYPES,
     "model.name": tuple(components.NETWORKS),
     "diffusion.schedule": tuple(components.SCHEDULES),
     "diffusion.preconditioning": tuple(components.PRECONDITIONINGS),
     "calibrate.scale": ("rational", "best", "table"),
     "train.loss": tuple(train.LOSSES),
     "train.loss_weighting": ("uniform", "edm"),
-    "refine.checkpoint": ("newest", "best"),
+    "refine.checkpoint": choices.CHECKPOINTS,
     "refine.start": tuple(refine.STARTS),
     "refine.sampler": tuple(solvers.SOLVERS),
-    "eval.weights": weights.CHOICES,
+    "eval.weights": choices.WEIGHTS,
     "eval.sampler": tuple(solvers.SOLVERS),
-    "eval.checkpoint": ("newest", "best"),
+    "eval.checkpoint": choices.CHECKPOINTS,
 }
 
 # Smallest value of each number; fields that are not named may be any number.
@@ -100,8 +100,6 @@ AT_LEAST = {
     "eval.guidance.structure": 0,
     "eval.guidance.sigma_min": 0,
 }
-
-MAX_SEED = 2**32 - 1  # JAX keys of larger seeds equal those of smaller ones
 
 POSITIVE = (
     "diffusion.sigma_min",
@@ -204,16 +202,16 @@ def _get(config: ml_collections.ConfigDict, field: str) -> Any:
 
 
 def _single_fields(config: ml_collections.ConfigDict) -> Iterator[str]:
-    for field, choices in CHOICES.items():
+    for field, names in CHOICES.items():
         value = _get(config, field)
-        if value not in choices:
-            yield f"{field} is {value!r}; choose one of {', '.join(map(repr, choices))}"
+        if value not in names:
+            yield f"{field} is {value!r}; choose one of {', '.join(map(repr, names))}"
     for field, least in AT_LEAST.items():
         value = _get(config, field)
         if not least <= value < float("inf"):  # not-a-number is in no range
             yield f"{field} is {value}; set it to {least} or more"
-    if config.seed > MAX_SEED:
-        yield f"seed is {config.seed}; set it to {MAX_SEED} or less"
+    if config.seed > choices.MAX_SEED:
+        yield f"seed is {config.seed}; set it to {choices.MAX_SEED} or less"
     if config.data.max_bad_fraction > 1:
         yield f"data.max_bad_fraction is {config.data.max_bad_fraction}; set it to 1 or less"
     for field in ("train.drop_sketch", "train.drop_reference"):

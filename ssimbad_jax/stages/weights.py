@@ -13,7 +13,6 @@ FOLDERS = {
     "pretrain": pathlib.Path("checkpoints") / "pretrain",
     "refine": pathlib.Path("checkpoints") / "refine",
 }
-CHOICES = ("auto", *FOLDERS)
 
 
 class Weights(NamedTuple):

@@ -100,8 +100,8 @@ class Patience:
         heartbeat: until one that says nothing counts as dead, which ends the others.
     """
 
-    connect: int = 300
-    heartbeat: int = 100
+    connect: int
+    heartbeat: int
 
 
 def connect(place: Place, patience: Patience) -> None:

@@ -15,6 +15,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA_AXIS = "data"
 
+# Options of XLA.
+_FORCED_DEVICES = "xla_force_host_platform_device_count"
+_EIGEN_THREADS = "--xla_cpu_multi_thread_eigen"
+
 
 def data_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """Returns the mesh of one axis `data` over `devices`, by default all of them.
@@ -92,18 +96,21 @@ def use_every_core_as_a_device(batch_sizes: list[int]) -> None:
     """Makes each CPU core an XLA device; call it before jax starts its backends.
 
     XLA's CPU operations scale poorly over threads and well over devices: the 32 px training step
-    takes a third less time on two cores this way. Accelerators are not affected, and neither are
-    settings the user made in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+    takes a third less time on two cores this way. Accelerators are not affected. What the user put
+    into `XLA_FLAGS` is kept, and a number of devices chosen there or in `JAX_NUM_CPU_DEVICES`
+    stays.
 
     Args:
         batch_sizes: global batch sizes that the number of devices has to divide.
     """
-    if "JAX_NUM_CPU_DEVICES" in os.environ or "XLA_FLAGS" in os.environ:
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "JAX_NUM_CPU_DEVICES" in os.environ or _FORCED_DEVICES in flags:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     devices = cores or 1
     while any(size % devices for size in batch_sizes):
         devices -= 1
     if devices > 1:
-        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        if _EIGEN_THREADS not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {_EIGEN_THREADS}=false".strip()
         jax.config.update("jax_num_cpu_devices", devices)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import components, run_record
 from ssimbad_jax.stages.reporting import run_files
 from ssimbad_jax.stages.reporting.numbers import MISSING
@@ -66,28 +67,14 @@ def versions(runs: Sequence[run_files.RunFiles]) -> list[Fact]:
 
 
 def config(runs: Sequence[run_files.RunFiles]) -> tuple[list[Fact], list[Fact], list[Fact]]:
-    """Returns config fields, the paper's value last: those that differ from it, between runs, all.
-
-    The first list is empty and there is no value of the paper where its config is not at hand.
-    """
-    paper = _paper_config()
-    columns = [run.config for run in runs] + ([paper] if paper else [])
+    """Returns config fields, the paper's value last: unlike it, unlike between runs, all."""
+    paper = run_files.flatten(components.as_json(edm_ssimbad.get_config()))
+    columns = [*(run.config for run in runs), paper]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [Fact(name, tuple(_text(column, name) for column in columns)) for name in names]
-    from_paper = [row for row in rows if paper and row.differs]
+    from_paper = [row for row in rows if row.differs]
     between = [row for row in rows if len(set(row.values[: len(runs)])) > 1]
     return from_paper, between, rows
-
-
-def has_paper_config() -> bool:
-    """Tells whether the paper's config is at hand."""
-    return bool(_paper_config())
-
-
-def _paper_config() -> dict[str, Any]:
-    """Returns the fields of the paper's config; empty if it is not at hand."""
-    config = components.paper_config()
-    return run_files.flatten(components.as_json(config)) if config else {}
 
 
 def _table(

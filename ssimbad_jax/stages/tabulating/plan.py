@@ -10,7 +10,7 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from ssimbad_jax.stages import failures, validation
+from ssimbad_jax.stages import validation
 from ssimbad_jax.stages.tabulating import rows as rows_lib
 
 RUNS = "runs"
@@ -167,7 +167,7 @@ def config(call: Call) -> ml_collections.ConfigDict:
         values(given)
         holder.value.to_dict()  # a file that was not found is an error at the first look
     except (AttributeError, KeyError) as error:
-        unknown, _ = failures.unknown_field(error)
+        unknown = re.findall(r"\w+", str(error.args[0]))[0]
         raise ValueError(
             f"the config has no field {unknown!r}; see configs/edm_ssimbad.py"
         ) from error

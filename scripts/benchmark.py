@@ -1,8 +1,8 @@
 """Measures parts of the code beside what they replace.
 
-    python -m ssimbad_jax.benchmark calibration --pictures=DIR
-    python -m ssimbad_jax.benchmark refinement_memory
-    python -m ssimbad_jax.benchmark checkpoints
+    python -m scripts.benchmark calibration --pictures=DIR
+    python -m scripts.benchmark refinement_memory
+    python -m scripts.benchmark checkpoints
 
 `calibration`: the official calibration (22 scales, each at its own 50 noise levels, fresh noise at
 every point, scikit-image's SSIM) and this code's, on the same pictures: time, R^2 of every scale,
@@ -30,8 +30,8 @@ import numpy as np
 import PIL.Image
 from absl import app, flags, logging
 from jax.sharding import Mesh
+from ssimbad_jax.configs import benchmark_s32, edm_ssimbad
 
-from configs import benchmark_s32, edm_ssimbad
 from ssimbad_jax import streams
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim

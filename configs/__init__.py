@@ -1,0 +1,1 @@
+"""The shipped configs, which programs import as `ssimbad_jax.configs`."""
