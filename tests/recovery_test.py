@@ -1,13 +1,17 @@
 """Damaged checkpoints: found, set aside, and the one before used."""
 
+import contextlib
 import json
+import os
+import pathlib
+import resource
 import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from ssimbad_jax.training import checkpoint, recovery
+from ssimbad_jax.training import checkpoint, recovery, storage_noise
 from tests import toy_problem
 from tests.checkpoint_test import save, state_at
 
@@ -15,8 +19,9 @@ LIKE = jax.eval_shape(toy_problem.new_state)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
     """Checkpoints of the steps 1 to 3, of which 2 has the smallest loss."""
+    monkeypatch.setattr(storage_noise, "_SECONDS_FOR_THREADS", 0.0)
     opened = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=3)
     for step, loss in ((1, 0.3), (2, 0.1), (3, 0.2)):
         save(opened, step, loss)
@@ -107,6 +112,73 @@ def test_damage_in_the_small_files_is_found(folder, file, damage):
     read = checkpoint.Checkpoints(folder, read_only=True)
     assert _newest_sound(read).state.step == 2
     read.close()
+
+
+@pytest.mark.parametrize("item", ["training", "ema_params"])
+def test_bits_that_flip_in_what_orbax_notes_are_damage_and_no_other_error(folder, item):
+    """Orbax raises whatever comes of it, such as AttributeError for a name that has changed."""
+    read = checkpoint.Checkpoints(folder, read_only=True)
+    for pattern in ("_METADATA", "_sharding", "array_metadatas/*"):
+        (path,) = (folder / "3" / item).glob(pattern)
+        before = path.read_bytes()
+        for position in range(0, len(before), max(1, len(before) // 6)):
+            _flip(path, position)
+            with pytest.raises(checkpoint.DamagedError):
+                read.restore(3, LIKE)
+        path.unlink()
+        with pytest.raises(checkpoint.DamagedError):
+            read.restore(3, LIKE)
+        path.write_bytes(before)
+    read.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (PermissionError(13, "Permission denied", "a"), checkpoint.ReadError),
+        (OSError(24, "Too many open files", "a"), checkpoint.ReadError),
+        (OSError(5, "Input/output error", "a"), checkpoint.ReadError),
+        (
+            ValueError("PERMISSION_DENIED: Failed to open: a [tensorstore_spec='{}']"),
+            checkpoint.ReadError,
+        ),
+        (
+            ValueError("RESOURCE_EXHAUSTED: Failed to open: a [tensorstore_spec='{}']"),
+            checkpoint.ReadError,
+        ),
+        (TypeError("restore() has changed"), TypeError),
+        (AttributeError("item_metadata"), AttributeError),
+        (NotImplementedError("format 2"), NotImplementedError),
+        (MemoryError(), MemoryError),
+    ],
+)
+def test_what_is_no_damage_is_raised_and_nothing_is_moved(opened, monkeypatch, error, raised):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(opened._manager, "restore", fail)
+    before = _tree(opened.directory.parent)
+    with pytest.raises(raised):
+        recovery.restore_newest(opened, LIKE)
+    assert _tree(opened.directory.parent) == before
+
+
+def test_too_many_open_files_are_no_damage(opened):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len(list(pathlib.Path("/dev/fd").iterdir()))
+    held = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 20, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(open(os.devnull))
+        with pytest.raises(checkpoint.ReadError, match="Too many open files"):
+            recovery.restore_newest(opened, LIKE)
+    finally:
+        for file in held:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert recovery.restore_newest(opened, LIKE).state.step == 3
 
 
 def _newest_sound(read):

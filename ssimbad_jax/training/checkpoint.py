@@ -2,12 +2,14 @@
 
 This is the only file that knows Orbax. A checkpoint holds the training state, the position in the
 data and the config of the run; the averaged parameters are an item of their own, so that sampling
-reads nothing else. Digests of all of it are kept with it: what cannot be read, or is not what was
-saved, is damaged, and `training.recovery` uses the checkpoint before it.
+reads nothing else. Digests of all of it are kept with it: what cannot be decoded, or is not what
+was saved, is damaged, and `training.recovery` uses the checkpoint before it. What the system or
+Orbax itself fails with is no damage, and is raised.
 """
 
 import contextlib
 import itertools
+import json
 import math
 import pathlib
 import shutil
@@ -19,18 +21,40 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from ssimbad_jax.training import digest, sharding, storage_noise
+from ssimbad_jax.training import digest, sharding, storage_noise, whole_file
 from ssimbad_jax.training import state as state_lib
 
 VALIDATION_LOSS = "validation_loss"
 
+# Of a checkpoint: digests of what Orbax notes beside the arrays, and where it notes that.
+_SEAL = "notes_digests.json"
+_NOTES = ("_CHECKPOINT_METADATA", "*/_METADATA", "*/_sharding", "*/array_metadatas/*")
+
+# Codes that TensorStore's errors begin with where the system is at fault, not the content.
+_SYSTEM_CODES = (
+    "ABORTED:",
+    "CANCELLED:",
+    "DEADLINE_EXCEEDED:",
+    "INTERNAL:",
+    "PERMISSION_DENIED:",
+    "RESOURCE_EXHAUSTED:",
+    "UNAUTHENTICATED:",
+    "UNAVAILABLE:",
+    "UNIMPLEMENTED:",
+    "UNKNOWN:",
+)
+
 
 class DamagedError(RuntimeError):
-    """A checkpoint cannot be read, or what is read is not what was saved."""
+    """A checkpoint's parts are missing, cannot be decoded, or are not what was saved."""
 
 
 class MisfitError(ValueError):
     """A checkpoint is sound and belongs to another config."""
+
+
+class ReadError(OSError):
+    """The system does not let a checkpoint be read, which may be sound."""
 
 
 class SaveError(OSError):
@@ -62,9 +86,10 @@ class _Manager(ocp.CheckpointManager):
     def saved_metrics(self, step: int) -> Any:
         """Returns the metrics as they were saved, None where there are none to be read."""
         try:
-            return super().metrics(step)
+            saved = super().metrics(step)
         except ValueError:
             return None
+        return saved if saved is not None and VALIDATION_LOSS in saved else None
 
 
 class Checkpoints:
@@ -87,6 +112,7 @@ class Checkpoints:
             )
         self.directory = directory.absolute()
         self.read_only = read_only
+        self._unsealed: int | None = None  # the step that was saved last
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
                 checkpoint_managers.LatestN(keep),
@@ -159,6 +185,7 @@ class Checkpoints:
                 metrics=metrics,
                 force=True,
             )
+        self._unsealed = int(state.step)
 
     def restore(self, step: int, like: state_lib.TrainState) -> Restored:
         """Reads a checkpoint.
@@ -169,7 +196,8 @@ class Checkpoints:
                 arrays go. Abstract arrays will do.
 
         Raises:
-            DamagedError: it cannot be read, or is not what was saved.
+            DamagedError: parts are missing, cannot be decoded, or are not what was saved.
+            ReadError: the system does not let it be read.
             MisfitError: the checkpoint's arrays are not those of `like`.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
@@ -194,23 +222,30 @@ class Checkpoints:
         with storage_noise.silenced():
             try:
                 return self._read_or_raise(step, arrays, jsons)
-            except (MisfitError, MemoryError, jax.errors.JaxRuntimeError):
+            except MisfitError:
                 raise
-            except Exception as error:
-                # Whatever else Orbax and TensorStore raise on reading is damage.
-                reason = storage_noise.in_short(error)
+            except (ValueError, OSError) as error:
+                reason = f"{self.path(step)} ({storage_noise.in_short(error)})"
+                if not _is_damage(error):
+                    raise ReadError(
+                        f"{reason} cannot be read, and may be sound; fix that and run the same "
+                        "command again"
+                    ) from error
             storage_noise.collect_unfinished_reads()
-        raise DamagedError(f"{self.path(step)} ({reason})")
+        raise DamagedError(reason)
 
     def _read_or_raise(
         self, step: int, arrays: dict[str, Any], jsons: Sequence[str]
     ) -> dict[str, Any]:
+        self._check_seal(step)
         digests = self._digests(step)
         metadata = self._manager.item_metadata(step)
         for item, like in arrays.items():
+            if metadata[item] is None:
+                raise digest.MismatchError(f"the list of arrays in {item} is missing")
             saved = _shapes(metadata[item].tree)
             if digests and saved != digest.shapes(digests, item):
-                raise ValueError(f"the list of arrays in {item} is not what was saved")
+                raise digest.MismatchError(f"the list of arrays in {item} is not what was saved")
             self._check_fits(step, saved, _shapes(like))
         wanted = {item: ocp.args.StandardRestore(like) for item, like in arrays.items()}
         wanted |= {item: ocp.args.JsonRestore() for item in jsons}
@@ -220,6 +255,29 @@ class Checkpoints:
             read["metrics"] = self._manager.saved_metrics(step)
             digest.check_items(digests, {item: content[item] for item in arrays}, read)
         return content
+
+    def _seal(self) -> None:
+        """Writes digests of what Orbax itself notes in a checkpoint, once it is on disk.
+
+        Orbax raises anything on reading notes that a bit flipped in; with digests, what it raises
+        on sound ones is its own fault or the system's, and no damage.
+        """
+        step = self._unsealed
+        if step is None or jax.process_index() > 0:
+            return
+        folder = self.path(step)
+        notes = [path for pattern in _NOTES for path in folder.glob(pattern) if path.is_file()]
+        if folder.is_dir():
+            with whole_file.replacing(folder / _SEAL) as unfinished:
+                record = digest.of_files(folder, sorted(notes))
+                unfinished.write_text(json.dumps(record), encoding="utf-8")
+        self._unsealed = None
+
+    def _check_seal(self, step: int) -> None:
+        """Compares Orbax's notes with their digests; a run killed before has none."""
+        with contextlib.suppress(FileNotFoundError):
+            text = (self.path(step) / _SEAL).read_text(encoding="utf-8")
+            digest.check_files(json.loads(text), self.path(step))
 
     def _digests(self, step: int) -> dict[str, Any]:
         """Returns the digests of a checkpoint; none of those that were saved before there were."""
@@ -309,6 +367,7 @@ class Checkpoints:
         """
         with self._writing():
             self._manager.wait_until_finished()
+            self._seal()
 
     def close(self) -> None:
         """Waits for unfinished saves and closes the folder.
@@ -341,6 +400,16 @@ def _training_item(state: state_lib.TrainState) -> dict[str, Any]:
 
 def _shapes(tree: Any) -> dict[str, str]:
     return {name: digest.kind_and_shape(leaf) for name, leaf in digest.flatten(tree).items()}
+
+
+def _is_damage(error: ValueError | OSError) -> bool:
+    """Returns whether an error says that content is missing, cannot be decoded or is another."""
+    decoding = digest.MismatchError, json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError
+    if isinstance(error, decoding):
+        return True
+    # TensorStore has one type of error for all; it shows where it opened, and the code comes first.
+    text = str(error)
+    return "tensorstore" in text and not text.startswith(_SYSTEM_CODES)
 
 
 def _validation_loss(metrics: dict[str, float]) -> float:

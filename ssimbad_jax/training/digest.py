@@ -6,7 +6,9 @@ trusted because its digests are right.
 """
 
 import json
+import pathlib
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import flax.serialization
@@ -14,6 +16,10 @@ import flax.traverse_util
 import numpy as np
 
 _OWN = "of_this_file"
+
+
+class MismatchError(ValueError):
+    """What is read is not what was saved."""
 
 
 def of_items(arrays: dict[str, Any], jsons: dict[str, Any]) -> dict[str, Any]:
@@ -32,18 +38,33 @@ def of_items(arrays: dict[str, Any], jsons: dict[str, Any]) -> dict[str, Any]:
     return {**record, _OWN: _of_json(record)}
 
 
+def of_files(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> dict[str, Any]:
+    """Returns the digests of files, by their paths in `folder`, and one of all these digests."""
+    record = {file.relative_to(folder).as_posix(): _crc(file.read_bytes()) for file in files}
+    return {**record, _OWN: _of_json(record)}
+
+
 def check_itself(record: dict[str, Any]) -> None:
-    """Raises ValueError if the digests themselves are not what was saved."""
+    """Raises MismatchError if the digests themselves are not what was saved."""
     if record.get(_OWN) != _of_json({k: v for k, v in record.items() if k != _OWN}):
-        raise ValueError("its digests are not what was saved")
+        raise MismatchError("its digests are not what was saved")
 
 
 def check_items(record: dict[str, Any], arrays: dict[str, Any], jsons: dict[str, Any]) -> None:
-    """Raises ValueError if an item is not what was saved; see `of_items`."""
+    """Raises MismatchError if an item is not what was saved; see `of_items`."""
     read = of_items(arrays, jsons)
     for name in (*arrays, *jsons):
         if read[name] != record[name]:
-            raise ValueError(f"{name} is not what was saved")
+            raise MismatchError(f"{name} is not what was saved")
+
+
+def check_files(record: dict[str, Any], folder: pathlib.Path) -> None:
+    """Raises MismatchError if a file is not what was saved, or is not there; see `of_files`."""
+    check_itself(record)
+    for name, saved in record.items():
+        file = folder / name
+        if name != _OWN and not (file.is_file() and _crc(file.read_bytes()) == saved):
+            raise MismatchError(f"{name} is not what was saved")
 
 
 def shapes(record: dict[str, Any], item: str) -> dict[str, str]:
