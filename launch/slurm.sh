@@ -17,7 +17,7 @@
 #
 # Once, before the first job, on a node with the same system:
 #   make install
-#   .venv/bin/python -m pip install "jax[cuda13]==0.10.2"
+#   .venv/bin/python -m pip install "jax[cuda13]==0.12.0.1"
 # PYTHON names another interpreter, such as that of a module or a container.
 #
 # For nodes with another number of GPUs change both 8s below, or give both

@@ -113,7 +113,7 @@ test -d ssimbad_jax || git clone --quiet $(printf %q "$REPO") ssimbad_jax; \
 cd ssimbad_jax; git fetch --quiet origin; git checkout --quiet --detach $revision; \
 python3 -m pip install --quiet --user uv; \
 test -d .venv || python3 -m uv venv --quiet --python 3.12 .venv; \
-python3 -m uv pip install --quiet --python .venv -r requirements.txt 'jax[tpu]==0.10.2'"
+python3 -m uv pip install --quiet --python .venv -r requirements.txt 'jax[tpu]==0.12.0.1'"
 }
 
 run() {

@@ -25,13 +25,13 @@ class Stream(enum.IntEnum):
     CALIBRATE = 6
     PAIRS = 7
 
-    # Of the key of a step.
+    # Of the key of a step, or of what colours a picture.
     CONDITIONS = 8
     SIGMA = 9
     NOISE = 10
     COLOUR_JITTER = 11
     DROP = 12
-    WALK = 13
+    SAMPLER = 13
     WALK_LENGTH = 14
     GRADIENT_STEPS = 15
 
@@ -55,9 +55,10 @@ class Stream(enum.IntEnum):
     NOISE_FIELD = 26
     NOISE_WINDOW = 27
 
-    # Of the key of a sampler, beside WALK.
-    POSTERIOR_MEAN = 28
-    RESTART = 29
+    # Of the key of a sampler.
+    WALK = 28
+    POSTERIOR_MEAN = 29
+    RESTART = 30
 
 
 def fold_in(key: jax.Array, number: ArrayLike) -> jax.Array:

@@ -22,6 +22,7 @@ from ssimbad_jax.stages import (
     validation,
     weights,
 )
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import sharding
 from tests import drawings, program, random_pictures, tiny_run
 
@@ -137,7 +138,7 @@ def test_the_model_is_shown_the_cleaned_sketch_the_reference_and_each_variants_n
     params = weights.load(config, workdir, sharding.data_mesh(jax.devices()[:1])).params
     sample = jax.jit(solvers.sample(config, components.noise_schedule(config, workdir)))
     for variant, name in enumerate(("a.png", "a.2.png")):
-        noise_key, _ = jax.random.split(jax.random.fold_in(key, variant))
+        noise_key = jax.random.fold_in(jax.random.fold_in(key, variant), Stream.NOISE)
         noise = jax.random.normal(noise_key, (1, 16, 16, 3))
         expected = np.asarray(conditions.to_uint8(sample(params, noise, condition, noise_key)))[0]
         enlarged = PIL.Image.fromarray(expected).resize((160, 160), PIL.Image.Resampling.BICUBIC)

@@ -8,6 +8,7 @@ import pytest
 from ssimbad_jax.data import pairs
 from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.stages import colouring
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import sharding
 from tests import tiny_run
 
@@ -53,7 +54,7 @@ def test_noise_belongs_to_picture_and_seed(test_pairs, prepared_dir):
     np.testing.assert_array_equal(first, noise_of(batch_size=16))
     np.testing.assert_array_equal(first, noise_of(setting="cross"))
     assert np.abs(first.astype(int) - noise_of(key=1)).mean() > 20
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), colouring.NOISE), 9)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), Stream.NOISE), 9)
     expected = 127.5 * (1 + jax.random.normal(key, (SIZE, SIZE, 3)) / 4)
     assert np.abs(first[9] - np.clip(expected, 0, 255)).max() <= 1
 

@@ -14,7 +14,6 @@ import skimage.metrics
 
 from ssimbad_jax.data import pairs
 from ssimbad_jax.stages import (
-    colouring,
     components,
     evaluate,
     pictures,
@@ -22,6 +21,7 @@ from ssimbad_jax.stages import (
     scores,
     solvers,
 )
+from ssimbad_jax.streams import Stream
 from ssimbad_jax.training import metric_log
 from tests import tiny_run
 
@@ -247,7 +247,7 @@ def test_the_averaged_parameters_are_scored(finished_run, test_pairs):
     schedule = components.noise_schedule(config, workdir)
     denoise = jax.jit(components.denoise_with_params(config, schedule))
     number = 4
-    noise_key = jax.random.fold_in(jax.random.key(config.seed), colouring.NOISE)
+    noise_key = jax.random.fold_in(jax.random.key(config.seed), Stream.NOISE)
     noise = jax.random.normal(jax.random.fold_in(noise_key, number), (1, 16, 16, 3))
     condition = np.concatenate(
         [test_pairs.sketch[number][..., None], test_pairs.reference_same[number]], axis=-1

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from ssimbad_jax.diffusion import samplers
 from ssimbad_jax.stages import components, solvers
 from tests import gaussian_mixture, tiny_run
 
@@ -78,16 +77,6 @@ def test_the_posterior_mean_is_one_call_at_sigma_max(config, tmp_path, exact_net
     result = solvers.posterior_mean(config, schedule)(None, noise, None, jax.random.key(1))
     expected = gaussian_mixture.denoise(20.0 * noise, np.full(2, 20.0))
     np.testing.assert_allclose(result, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("stream", [solvers._MEAN, solvers._START])
-def test_what_is_drawn_before_a_walk_is_no_noise_of_a_step(stream):
-    keys = jax.random.split(jax.random.key(0), 2)
-    of_steps = jax.vmap(lambda step: samplers.fold_in(keys[0], step))(np.arange(2000))
-    before = np.asarray(jax.random.key_data(samplers.fold_in(keys, stream)))
-    assert before[0].tolist() not in np.asarray(jax.random.key_data(of_steps)).tolist()
-    alone = jax.random.key_data(samplers.fold_in(keys[0], stream))
-    np.testing.assert_array_equal(alone, before[0])
 
 
 def test_a_start_on_a_sub_grid(config, tmp_path):

@@ -250,7 +250,7 @@ def _compile(
         noise = jax.random.normal(streams.fold_in(key, Stream.NOISE), (1, size, size, 3))
         condition = jnp.concatenate([sketch, reference], axis=-1)[None]
         return conditions.to_uint8(
-            sample(params, noise, condition, streams.fold_in(key, Stream.WALK))[0]
+            sample(params, noise, condition, streams.fold_in(key, Stream.SAMPLER))[0]
         )
 
     split, everywhere = sharding.over_batch(mesh), sharding.replicated(mesh)

@@ -103,7 +103,7 @@ def _noise_condition_and_keys(
     # They belong to the picture's number: the same in every batch size and setting.
     noise_keys, sampler_keys = (
         jax.vmap(functools.partial(streams.fold_in, streams.fold_in(key, stream)))(numbers)
-        for stream in (Stream.NOISE, Stream.WALK)
+        for stream in (Stream.NOISE, Stream.SAMPLER)
     )
     noise = jax.vmap(lambda key: jax.random.normal(key, reference.shape[1:]))(noise_keys)
     condition = jnp.concatenate(

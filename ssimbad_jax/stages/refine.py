@@ -136,9 +136,9 @@ def draw_examples(
     noise_schedule: schedule.Schedule,
 ) -> Examples:
     """Draws conditions, noise and lengths for a batch; see `train.draw_examples`."""
-    length_key, gradient_key, walk_key = (
+    length_key, gradient_key, sampler_key = (
         streams.fold_in(key, stream)
-        for stream in (Stream.WALK_LENGTH, Stream.GRADIENT_STEPS, Stream.WALK)
+        for stream in (Stream.WALK_LENGTH, Stream.GRADIENT_STEPS, Stream.SAMPLER)
     )
     drawn = train.draw_examples(key, batch, config=config, noise_schedule=noise_schedule)
     count, settings = len(drawn.image), config.refine
@@ -153,7 +153,7 @@ def draw_examples(
         gradient_steps=_one_for_all(
             gradient_key, settings.min_gradient_steps or most_gradient, most_gradient, count
         ),
-        key=streams.of_each(walk_key, count),
+        key=streams.of_each(sampler_key, count),
     )
 
 
@@ -215,7 +215,7 @@ def differentiable_sample(
             of_examples,
             start(of_examples, examples, grid),
             grid,
-            key=examples.key,
+            key=streams.fold_in(examples.key, Stream.WALK),
             walk=trajectory_gradient.rematerialised_walk(
                 longest - length, longest - gradient_steps
             ),
