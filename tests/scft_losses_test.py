@@ -150,13 +150,15 @@ def test_correspondence_says_what_the_warp_did(kind):
     def warp_and_tell(key, image):
         warp_map = warp.random_warp_map(key, 1, 64, 64, kind)
         weights = scft_losses.correspondence_weights(warp_map, 4)
-        return warp.warped(image, warp_map, kind), weights
+        return warp.warped(image, warp_map, kind), weights, warp_map
 
     key = next(key for key in map(jax.random.key, range(99)) if not _folds(key, kind))
-    reference, weights = jax.tree.map(np.asarray, warp_and_tell(key, image))
+    reference, weights, warp_map = jax.tree.map(np.asarray, warp_and_tell(key, image))
     cells, of_reference = (
         x[0].reshape(16, 4, 16, 4, 3).mean(axis=(1, 3)).reshape(256, 3) for x in (image, reference)
     )
-    seen = weights[0].sum(axis=0) > 0.999
-    assert seen.mean() > 0.7
+    is_inside = ((warp_map[0] >= 0) & (warp_map[0] <= 63)).all(axis=-1)
+    whole = is_inside.reshape(16, 4, 16, 4).all(axis=(1, 3)).reshape(256)
+    seen = whole & (weights[0].sum(axis=0) > 0.999)
+    assert seen.mean() > 0.6
     np.testing.assert_allclose((weights[0].T @ cells)[seen], of_reference[seen], atol=0.02)

@@ -190,8 +190,9 @@ def python3(given: list[str]) -> int:
         interpreter.chmod(0o755)
         return 0
     requirements = pathlib.Path("requirements.txt").read_text()
-    pinned = next(line.split()[0] for line in requirements.splitlines() if line.startswith("jax=="))
-    accelerated = pinned.replace("jax==", "jax[tpu]==")
+    # The first pin is that of the newer Pythons.
+    pinned = next(line for line in requirements.splitlines() if line.startswith("jax=="))
+    accelerated = pinned.split(";")[0].replace("jax==", "jax[tpu]==")
     if given[-3:] != ["-r", "requirements.txt", accelerated]:
         sys.exit(f"stand-in python3: {given}")
     return 0
