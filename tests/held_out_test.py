@@ -74,25 +74,51 @@ def test_the_sampler_is_compiled_once(draw_grids):
 
 
 def test_validation_is_of_the_average_and_draws_the_same_each_time():
-    batch = toy_problem.batch_at(0)
-    validate = held_out.validator(toy_problem.draw, toy_problem.loss_fn, jax.random.key(3), batch)
+    batches = [
+        {**toy_problem.batch_at(step), "mask": jnp.arange(16) < 16 - step} for step in (0, 5)
+    ]
+    key = jax.random.key(3)
+    validate = held_out.validator(toy_problem.draw, toy_problem.loss_fn, key, batches)
     state = toy_problem.new_state()
     other = state.replace(params=jax.tree.map(lambda x: x + 1, state.params))
-    drawn = toy_problem.draw(jax.random.key(3), batch)
-    expected = float(toy_problem.loss_fn(state.ema_params, drawn).mean())
+    losses = [
+        toy_problem.loss_fn(
+            state.ema_params,
+            toy_problem.draw(jax.random.fold_in(key, number), toy_problem.batch_at(step)),
+        )[: 16 - step]
+        for number, step in enumerate((0, 5))
+    ]
+    expected = float(jnp.concatenate(losses).mean())
     for shown in (state, other, state):
         assert validate(shown) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("count", [8, 3])
-def test_the_batch_is_the_held_out_pictures_whatever_the_number_of_devices(count):
-    class Pictures(list):
-        has_sketches = False
+class Pictures(list):
+    has_sketches = False
 
-    stored = Pictures({"image": np.full((4, 4, 3), number, np.uint8)} for number in range(count))
-    batch = held_out.make_batch(stored, sharding.data_mesh())
+
+def _stored(count):
+    return Pictures({"image": np.full((4, 4, 3), number, np.uint8)} for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [(20, 8, [8] * 3), (16, 8, [8] * 2), (3, 8, [8]), (3, 64, [8])],
+)
+def test_batches_are_no_larger_than_the_training_ones(count, batch_size, sizes):
+    batches = held_out.make_batches(_stored(count), batch_size, sharding.data_mesh())
+    assert [len(batch["image"]) for batch in batches] == sizes
+    assert all(set(batch) == {"image", "mask"} for batch in batches)
+    assert all(len(batch["image"].addressable_shards[0].data) == 1 for batch in batches)
+    shown = np.concatenate([batch["image"][batch["mask"], 0, 0, 0] for batch in batches])
+    np.testing.assert_array_equal(shown, np.arange(count))
+
+
+@pytest.mark.parametrize("count", [20, 3])
+def test_the_first_pictures_are_shown_whatever_the_number_of_devices(count):
+    batch = held_out.first_batch(_stored(count), sharding.data_mesh())
     assert set(batch) == {"image"}
-    np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], np.arange(count))
+    np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], np.arange(min(count, 8)))
 
 
 def test_what_pictures_are_missing(tmp_path):

@@ -21,7 +21,6 @@ MEMORY_REMEDIES = {
     "train": (
         ("raise", "train.accumulate"),
         ("(the same result in smaller parts), or lower", "train.batch_size"),
-        ("or", "train.validation_images"),
         ("or", "data.image_size"),
     ),
     "refine": (

@@ -1,11 +1,14 @@
 """What a training shows of itself on held-out pictures: validation losses and picture grids."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ssimbad_jax import streams
 from ssimbad_jax.data import conditions, pipeline
 from ssimbad_jax.stages import pictures, solvers
 from ssimbad_jax.training import sharding
@@ -16,29 +19,62 @@ GRID_PICTURES = 8
 Batch = Mapping[str, jax.Array]
 
 
-def make_batch(validation: pipeline.Records, mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
-    """Returns the fixed batch that validation losses and picture grids are made of."""
-    batch = next(iter(pipeline.eval_batches(validation, batch_size=len(validation))))
-    kept = {name: batch[name] for name in ("image", "sketch") if name in batch}
-    # The same pictures whatever the number of devices: what does not divide among them is copied.
-    divides = len(validation) % mesh.size == 0
-    return jax.device_put(kept, sharding.over_batch(mesh) if divides else sharding.replicated(mesh))
+def make_batches(
+    validation: pipeline.Records, batch_size: int, mesh: jax.sharding.Mesh
+) -> list[Batch]:
+    """Returns the held-out pictures in batches that fit where a training's do.
+
+    Args:
+        validation: the pictures.
+        batch_size: the most that are worked on at once; a multiple of the devices.
+        mesh: the devices.
+
+    Returns:
+        Batches of one size, `image`, `sketch` where there are sketches, and `mask`, which is False
+        where a picture is there only to fill the last batch.
+    """
+    batch_size = min(batch_size, -(-len(validation) // mesh.size) * mesh.size)
+    return [
+        jax.device_put(
+            {name: batch[name] for name in ("image", "sketch", "mask") if name in batch},
+            sharding.over_batch(mesh),
+        )
+        for batch in pipeline.eval_batches(validation, batch_size=batch_size)
+    ]
 
 
 def validator(
-    draw: state_lib.DrawFn, loss_fn: state_lib.LossFn, key: jax.Array, batch: Batch
+    draw: state_lib.DrawFn, loss_fn: state_lib.LossFn, key: jax.Array, batches: Sequence[Batch]
 ) -> Callable[[state_lib.TrainState], float]:
     """Returns the mean loss of the averaged parameters, with everything random frozen.
 
     Args:
         draw: makes examples of a batch.
         loss_fn: loss of each example.
-        key: what is random is drawn with.
-        batch: held-out pictures.
+        key: what is random is drawn with, a stream of it for each batch.
+        batches: see `make_batches`.
     """
-    examples = jax.jit(draw)(key, batch)
-    mean_loss = jax.jit(lambda params, examples: loss_fn(params, examples).mean())
-    return lambda state: float(mean_loss(state.ema_params, examples))
+
+    @jax.jit
+    def sums(params: Any, number: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        pictures = {name: array for name, array in batch.items() if name != "mask"}
+        losses = loss_fn(params, draw(streams.fold_in(key, number), pictures))
+        return jnp.where(batch["mask"], losses, 0.0).sum(), batch["mask"].sum()
+
+    def mean_loss(state: state_lib.TrainState) -> float:
+        parts = [sums(state.ema_params, n, batch) for n, batch in enumerate(batches)]
+        total, count = np.sum(jax.device_get(parts), axis=0, dtype=np.float64)
+        return float(total / count)
+
+    return mean_loss
+
+
+def first_batch(validation: pipeline.Records, mesh: jax.sharding.Mesh) -> Batch:
+    """Returns the held-out pictures that grids show, `image` and `sketch` where there are."""
+    count = min(GRID_PICTURES, len(validation))
+    batch = next(iter(pipeline.eval_batches(validation, batch_size=count, max_images=count)))
+    kept = {name: batch[name] for name in ("image", "sketch") if name in batch}
+    return jax.device_put(kept, sharding.replicated(mesh))
 
 
 def picture_path(folder: pathlib.Path, step: int) -> pathlib.Path:
@@ -65,16 +101,15 @@ def picture_drawer(
         draw: makes examples of a batch; has `image`, `condition` and `noise`.
         sample: draws the pictures.
         keys: of the examples and of the sampler.
-        batch: held-out pictures, of which the first are shown.
+        batch: the pictures that are shown, see `first_batch`.
         folder: takes the grids.
     """
     of_examples, of_sampler = keys
     jitted = jax.jit(sample)
     examples = jax.jit(draw)(of_examples, batch)
-    shown = jax.tree.map(
-        lambda x: sharding.fetch(x)[:GRID_PICTURES],
-        {name: getattr(examples, name) for name in ("image", "condition", "noise")},
-    )
+    shown = {
+        name: sharding.fetch(getattr(examples, name)) for name in ("image", "condition", "noise")
+    }
 
     def draw_pictures(state: state_lib.TrainState) -> None:
         if jax.process_index() > 0:

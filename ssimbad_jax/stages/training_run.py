@@ -115,8 +115,8 @@ def run(
     samples_folder = workdir / job.samples
     if restored is not None and (step := int(restored.state.step)) >= settings.total_steps:
         if held_out.lacks_pictures(samples_folder, step):
-            batch = held_out.make_batch(validation, mesh)
-            _picture_drawer(job, batch, samples_folder)(restored.state)
+            shown = held_out.first_batch(validation, mesh)
+            _picture_drawer(job, shown, samples_folder)(restored.state)
         progress.say(f"{job.name}: done already, {checkpoints.path(step)}")
         checkpoints.close()
         return
@@ -129,7 +129,9 @@ def run(
         progress.say(f"{job.name}: {count:,} parameters, {mesh.size} device(s), a new run")
 
     train_step = compile_step(config, job, tx, mesh)
-    batch = held_out.make_batch(validation, mesh)
+    held_out_batches = held_out.make_batches(
+        validation, section.batch_size // section.accumulate, mesh
+    )
     local_batches = pipeline.train_batches(
         training,
         seed=config.seed,
@@ -155,9 +157,12 @@ def run(
             hooks=loop.Hooks(
                 learning_rate=optimizer.learning_rate_schedule(settings),
                 validate=held_out.validator(
-                    job.draw, job.loss_fn, streams.fold_in(job.key, Stream.VALIDATION), batch
+                    job.draw,
+                    job.loss_fn,
+                    streams.fold_in(job.key, Stream.VALIDATION),
+                    held_out_batches,
                 ),
-                sample=_picture_drawer(job, batch, samples_folder),
+                sample=_picture_drawer(job, held_out.first_batch(validation, mesh), samples_folder),
                 lacks_pictures=functools.partial(held_out.lacks_pictures, samples_folder),
                 announce=functools.partial(
                     _announce, job.name, config, following, len(training), mesh.size
