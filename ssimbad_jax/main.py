@@ -40,12 +40,13 @@ def main(argv: Sequence[str]) -> None:
     numerics.settle()
     if not host_flags.connect(_HOSTS):
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
+    given = config_flags.get_override_values(flags.FLAGS["config"])
     config_name = config_flag.name_of(config_flags.get_config_filename(flags.FLAGS["config"]))
     place = _WORKDIR.value or f"runs/{config_name}"
     with failures.in_one_line():
         stages = _stages(config)
         with _on_disk(place, config) as workdir:
-            run.run(config, workdir, stages, config_name)
+            run.run(config, workdir, stages, config_name, given)
 
 
 def _stages(config: ml_collections.ConfigDict) -> list[str]:

@@ -61,3 +61,43 @@ def test_only_refined_weights_bring_their_solver(finished_run, config, capsys, t
     assert config.eval.sampler == "heun"
     config.eval.refined_solver = False
     assert weights.deployed(config, tmp_path, "refine") is config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "asked"),
+    [
+        ("eval.sampler", "heun", True),
+        ("eval.sampler_steps", 7, True),
+        ("eval.clip_denoised", True, True),
+        ("refine.sampler_steps", 7, True),
+        ("eval.eta", 0.5, True),
+        ("eval.churn", 3.0, False),
+        ("eval.start_sigma", 2.0, False),
+        ("eval.guidance.structure", 0.5, False),
+        ("eval.guidance.reference", 2.0, False),
+    ],
+)
+def test_what_refined_weights_cannot_honour_is_refused(
+    finished_run, config, tmp_path, field, value, asked
+):
+    given = [field] if asked else []
+    folder = tmp_path / weights.FOLDERS["refine"]
+    config.update_from_flattened_dict({field: value})
+    weights.check_honoured(config, tmp_path, given, refines=False)  # there are no refined weights
+    shutil.copytree(finished_run.workdir / weights.FOLDERS["pretrain"], folder)
+    with pytest.raises(ValueError, match=f"{field} is {value!r}.*eval.refined_solver to False"):
+        weights.check_honoured(config, tmp_path, given, refines=False)
+    for otherwise in ({"eval.weights": "pretrain"}, {"eval.refined_solver": False}):
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict(otherwise)
+        weights.check_honoured(changed, tmp_path, given, refines=False)
+
+
+def test_a_field_is_honoured_where_refinement_has_it_or_nobody_gave_it(config, tmp_path):
+    config.eval.update(sampler="heun", sampler_steps=7)
+    weights.check_honoured(config, tmp_path, [], refines=True)
+    config.eval.update(sampler=config.refine.sampler, sampler_steps=config.refine.sampler_steps)
+    weights.check_honoured(config, tmp_path, ["eval.sampler", "eval.sampler_steps"], refines=True)
+    config.eval.sampler_steps += 1
+    with pytest.raises(ValueError, match=r"eval\.sampler_steps is"):
+        weights.check_honoured(config, tmp_path, ["eval.sampler_steps"], refines=True)

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -83,6 +83,7 @@ def run(
     workdir: pathlib.Path,
     stages: Sequence[str],
     config_name: str = "",
+    given: Collection[str] = (),
 ) -> None:
     """Checks the config and runs the stages.
 
@@ -91,13 +92,14 @@ def run(
         workdir: where everything is written; made if it does not exist.
         stages: names out of `STAGES`.
         config_name: of the config's file, for `run.json`.
+        given: fields that the user set beside the config's file, such as "eval.sampler".
 
     Raises:
         validation.ConfigError: the config or a stage's name cannot work; nothing was run.
         FileNotFoundError: `eval.pairs` or `eval.inception_weights` is no file, there is no
             pretraining to refine, no checkpoint to evaluate or no run to report; nothing was run.
-        ValueError: one of them cannot be used, or the pretraining to refine belongs to another
-            network; nothing was run.
+        ValueError: one of them cannot be used, the pretraining to refine belongs to another
+            network, or a field that was asked for cannot be honoured; nothing was run.
         LockedError: another run works in the workdir; nothing was run.
         StorageError: a folder is full or cannot be written; what was saved before is intact.
         OutOfMemoryError: a stage needs more memory than there is.
@@ -120,6 +122,8 @@ def run(
         refine.starting_point(config, workdir, sharding.data_mesh())
     if not _MAKING & set(stages):
         _check_made(config, workdir, stages)
+    if "evaluate" in stages:
+        weights.check_honoured(config, workdir, given, refines)
     with failures.explained("start", config, folders), _locked(config, workdir, stages):
         is_kept = (workdir / components.CONFIG).exists() or set(stages) == {"report"}
         if jax.process_index() == 0 and not is_kept:

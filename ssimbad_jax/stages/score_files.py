@@ -67,7 +67,7 @@ def cells(key: str, result: scores.Scores, metric: str, num_seeds: int) -> dict[
     if metric in result.of_pictures:
         of_seeds = result.of_pictures[metric].mean(axis=1)
         of_pictures = result.of_pictures[metric].mean(axis=0)
-        # The mean over pictures comes first: with one seed it is what it always was.
+        # Seeds are averaged first: the standard error is then that over pictures alone.
         row[key] = _finite(of_pictures.mean())
         row[key + "_standard_error"] = _finite(_standard_error(of_pictures))
     elif metric in result.of_sets:

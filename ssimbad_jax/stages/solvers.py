@@ -54,6 +54,13 @@ SOLVERS = {
 # Fields of `config.refine` that say how refined weights sample.
 OF_REFINEMENT = ("sampler", "sampler_steps", "grid_steps", "clip_denoised")
 
+# What no refinement does, in `eval` and its guidance, and what leaves it out.
+_NOT_REFINED = {"churn": 0.0, "eta": 0.0, "start_sigma": 0.0}
+_NO_GUIDANCE = {"sketch": 1.0, "reference": 1.0, "structure": 0.0}
+
+# Fields that differ from their default only where somebody wants what they do.
+ALWAYS_ASKED = ("eval.churn", "eval.start_sigma", *(f"eval.guidance.{n}" for n in _NO_GUIDANCE))
+
 # Options that not every solver uses, and what leaves them out.
 OFF = {"churn": 0, "eta": 0, "clip_denoised": False}
 
@@ -92,9 +99,17 @@ def of_refinement(config: ml_collections.ConfigDict) -> ml_collections.ConfigDic
     changed = config.copy_and_resolve_references()
     for name in OF_REFINEMENT:
         changed.eval[name] = config.refine[name]
-    changed.eval.update(churn=0.0, eta=0.0, start_sigma=0.0)
-    changed.eval.guidance.update(sketch=1.0, reference=1.0, structure=0.0)
+    changed.eval.update(_NOT_REFINED)
+    changed.eval.guidance.update(_NO_GUIDANCE)
     return changed
+
+
+def sampling_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns the fields that `of_refinement` decides, by their full names."""
+    evaluation, refinement = config.eval, config.refine
+    fields = {f"refine.{name}": refinement[name] for name in OF_REFINEMENT}
+    fields |= {f"eval.{name}": evaluation[name] for name in (*OF_REFINEMENT, *_NOT_REFINED)}
+    return fields | {f"eval.guidance.{name}": evaluation.guidance[name] for name in _NO_GUIDANCE}
 
 
 def kept_refinement(kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Which weights of a run are used: the refined ones where there are any, or the pretrained."""
 
 import pathlib
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -159,6 +160,42 @@ def deployed(
         f"{otherwise}"
     )
     return solvers.of_refinement(config)
+
+
+def check_honoured(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    given: Collection[str],
+    refines: bool,
+) -> None:
+    """Refuses what was asked of sampling where refined weights are sampled as they were refined.
+
+    Args:
+        config: see `configs/edm_ssimbad.py`.
+        workdir: of the run.
+        given: fields that the user set beside the config's file, such as "eval.sampler". Guidance,
+            churn and a start below pure noise count wherever they were set.
+        refines: whether the run refines before it is evaluated.
+
+    Raises:
+        ValueError: a field could not be honoured.
+        DamagedError: the checkpoint is damaged.
+    """
+    is_refined = kind(config, workdir) == "refine" or (refines and config.eval.weights == "auto")
+    if not (is_refined and config.eval.refined_solver):
+        return
+    used = config.copy_and_resolve_references()
+    if not refines:
+        used.refine.update(_refined_solver(workdir, None))
+    used = solvers.of_refinement(used)
+    for field, value in solvers.sampling_fields(config).items():
+        honoured = solvers.sampling_fields(used)[field]
+        if value != honoured and (field in given or field in solvers.ALWAYS_ASKED):
+            raise ValueError(
+                f"{field} is {value!r}, but refined weights are sampled as they were refined, with "
+                f"{honoured!r}; leave it out, or set eval.refined_solver to False to sample them "
+                "otherwise, or eval.weights to 'pretrain'"
+            )
 
 
 def _refined_solver(workdir: pathlib.Path, step: int | None) -> dict[str, Any]:
