@@ -10,6 +10,7 @@ fine-tuned 13.32 / 12.52.
 """
 
 import ml_collections
+
 from ssimbad_jax.configs import edm_ssimbad
 
 

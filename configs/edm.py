@@ -7,6 +7,7 @@ sigma^(1/7); the loss is weighted by 1 / c_out^2. All else is the paper's config
 """
 
 import ml_collections
+
 from ssimbad_jax.configs import edm_ssimbad
 
 

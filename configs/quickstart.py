@@ -8,6 +8,7 @@ or, with one's own pictures,
 """
 
 import ml_collections
+
 from ssimbad_jax.configs import edm_ssimbad
 
 

@@ -7,6 +7,7 @@ squared error: the floor for any claim about diffusion here.
 """
 
 import ml_collections
+
 from ssimbad_jax.configs import edm_ssimbad
 
 

@@ -10,6 +10,7 @@ cross: 17.17 / 15.47.
 """
 
 import ml_collections
+
 from ssimbad_jax.configs import regression
 
 

@@ -30,9 +30,9 @@ import numpy as np
 import PIL.Image
 from absl import app, flags, logging
 from jax.sharding import Mesh
-from ssimbad_jax.configs import benchmark_s32, edm_ssimbad
 
 from ssimbad_jax import streams
+from ssimbad_jax.configs import benchmark_s32, edm_ssimbad
 from ssimbad_jax.diffusion import scale_selection, sigma_scale
 from ssimbad_jax.metrics import noise_ssim, ssim
 from ssimbad_jax.stages import checkpoint_cost, failures, forecast, remote, step_cost, validation

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ssimbad_jax.configs import anime_diffusion
 
+from ssimbad_jax.configs import anime_diffusion
 from ssimbad_jax.diffusion import (
     denoiser,
     losses,

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ssimbad_jax.configs import anime_diffusion, edm, edm_ssimbad, regression
 
+from ssimbad_jax.configs import anime_diffusion, edm, edm_ssimbad, regression
 from ssimbad_jax.diffusion import losses, multistep
 from ssimbad_jax.stages import components, refine, run, train, validation
 from ssimbad_jax.training import metric_log

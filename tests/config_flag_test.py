@@ -6,9 +6,9 @@ import sys
 import pytest
 from absl import flags
 from ml_collections import config_flags
-from ssimbad_jax.configs import quickstart
 
 from ssimbad_jax import config_flag
+from ssimbad_jax.configs import quickstart
 from tests import program
 
 _PARSE = """

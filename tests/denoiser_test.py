@@ -8,6 +8,8 @@ import pytest
 from ssimbad_jax.diffusion import denoiser
 from tests import golden_network
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
 def test_denoised_equals_official(golden, name):

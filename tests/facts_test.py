@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from ssimbad_jax.configs import edm_ssimbad
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages.reporting import facts, run_files
 from tests import written_run
 

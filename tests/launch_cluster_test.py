@@ -7,8 +7,8 @@ import re
 
 import pytest
 import yaml
-from ssimbad_jax.configs import edm_ssimbad
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import validation
 from ssimbad_jax.training import interruption
 

@@ -11,6 +11,8 @@ from ssimbad_jax.diffusion import denoiser, losses
 from ssimbad_jax.models import official_unet
 from tests import golden_network
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
 def test_loss_and_gradients_equal_official(golden, name):

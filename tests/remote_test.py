@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from absl import flags
-from ssimbad_jax.configs import quickstart
 
+from ssimbad_jax.configs import quickstart
 from ssimbad_jax.stages import remote, validation
 from tests import program
 

@@ -10,6 +10,8 @@ import pytest
 from ssimbad_jax.diffusion import samplers, schedule
 from tests import golden_network
 
+pytestmark = pytest.mark.core
+
 SIGMA_OF_DATA = 0.5
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ssimbad_jax.configs import scft as scft_config
 
+from ssimbad_jax.configs import scft as scft_config
 from ssimbad_jax.models import perceptual
 from ssimbad_jax.stages import components, refine, run, scft_loss, train, validation
 from ssimbad_jax.training import metric_log

@@ -5,6 +5,8 @@ import pytest
 
 from ssimbad_jax.diffusion import schedule, sigma_scale
 
+pytestmark = pytest.mark.core
+
 
 @pytest.fixture
 def ssimbad():

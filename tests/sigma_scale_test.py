@@ -7,6 +7,8 @@ import pytest
 
 from ssimbad_jax.diffusion import sigma_scale
 
+pytestmark = pytest.mark.core
+
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 SATURATING = {"tanh(σ)": np.arctanh, "sigmoid(σ)": lambda u: np.log(u / (1 - u))}
 # A curve with a nearly flat foot, a steep middle and a nearly flat end, as calibration makes them.

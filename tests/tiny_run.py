@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-from ssimbad_jax.configs import edm_ssimbad
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import components, weights
 from ssimbad_jax.training import checkpoint, optimizer, sharding
 from ssimbad_jax.training import state as state_lib

@@ -92,6 +92,7 @@ def test_one_device_equals_eight(finished_run, tmp_path, monkeypatch):
     np.testing.assert_allclose(on_one, on_eight, rtol=1e-4)
 
 
+@pytest.mark.core
 def test_bfloat16_and_a_tabulated_scale_train_and_score(prepared_dir, tmp_path):
     config = tiny_run.make_config(
         prepared_dir,

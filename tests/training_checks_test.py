@@ -1,8 +1,8 @@
 """Trainings that cannot work; more of them in validation_test and refine_test."""
 
 import pytest
-from ssimbad_jax.configs import edm_ssimbad
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import training_checks
 
 

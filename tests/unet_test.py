@@ -8,6 +8,8 @@ import pytest
 from ssimbad_jax.models import unet as unet_lib
 from tests import golden_network
 
+pytestmark = pytest.mark.core
+
 
 @pytest.mark.parametrize("name", ["denoiser", "denoiser_cbam"])
 def test_output_equals_official(golden, name):

@@ -5,8 +5,8 @@ import pathlib
 
 import ml_collections
 import pytest
-from ssimbad_jax.configs import edm_ssimbad
 
+from ssimbad_jax.configs import edm_ssimbad
 from ssimbad_jax.stages import validation
 
 

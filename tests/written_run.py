@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import PIL.Image
+
 from ssimbad_jax.configs import benchmark_s32
 
 SETTINGS = ("same", "cross")
