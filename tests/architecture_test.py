@@ -13,7 +13,6 @@ _MODULES = sorted(_PACKAGE.rglob("*.py"))
 _TESTS = sorted((_REPOSITORY / "tests").glob("*.py"))
 _CONFIGS = sorted((_REPOSITORY / "configs").glob("*.py"))
 _LAUNCHERS = sorted(path for path in (_REPOSITORY / "launch").iterdir() if path.is_file())
-_MAX_LINES = 350
 
 # Imports go from a higher level to a lower one, or stay inside a package. What
 # is not listed (main and the command modules beside it) is above all others.
@@ -179,11 +178,6 @@ def test_libraries_stay_where_they_belong(path):
 def test_only_main_and_stages_read_config(path):
     if _level(_layer(_module_name(path))) < _LEVELS["stages"]:
         assert _uses_of_config(_tree(path)) == []
-
-
-def test_files_are_short():
-    lengths = {_name(p): len(p.read_text().splitlines()) for p in (*_MODULES, *_CONFIGS)}
-    assert {name: length for name, length in lengths.items() if length > _MAX_LINES} == {}
 
 
 @pytest.mark.parametrize("path", _MODULES, ids=_name)

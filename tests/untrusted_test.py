@@ -95,6 +95,7 @@ def test_a_checkpoint_is_read_without_executing_anything(tmp_path, monkeypatch):
     content["item_handlers"] = {"training": "os.system", "evil": "tests.untrusted_test.Bomb"}
     metadata.write_text(json.dumps(content))
     checkpoints.close()
+    (checkpoints.path(3) / "notes_digests.json").unlink()  # which would tell
 
     def forbidden(*arguments, **keywords):
         raise AssertionError("data was executed")
