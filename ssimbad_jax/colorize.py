@@ -91,11 +91,9 @@ def main(argv: Sequence[str]) -> None:
     """Colours the sketches."""
     # Here, not above: they import jax, which takes seconds that --help would wait for.
     from ssimbad_jax.stages import failures
-    from ssimbad_jax.training import numerics
 
     del argv
     logging.set_verbosity(logging.ERROR)
-    numerics.settle()
     is_one_of_several = host_flags.connect(_HOSTS)
     with failures.in_one_line():
         report = _colorize(is_one_of_several)
@@ -108,7 +106,7 @@ def _colorize(is_one_of_several: bool) -> dict[str, Any]:
     from ssimbad_jax import wording
     from ssimbad_jax.data import sketch_pairs
     from ssimbad_jax.stages import colorize, colorize_files, colorize_jobs
-    from ssimbad_jax.training import checkpoint, progress, sharding
+    from ssimbad_jax.training import checkpoint, numerics, progress, sharding
 
     out = pathlib.Path(_OUT.value).expanduser()
     names = [field.name for field in dataclasses.fields(colorize_jobs.Settings)]
@@ -121,6 +119,7 @@ def _colorize(is_one_of_several: bool) -> dict[str, Any]:
         items, unused = sketch_pairs.find(_SKETCH.value, _REFERENCE.value, out)
         if len(items) * settings.variants > 1 and not is_one_of_several:
             sharding.use_every_core_as_a_device([])
+        numerics.settle()
         report = colorize.colorize(pathlib.Path(_RUN.value).expanduser(), items, out, settings)
         if unused:
             progress.say(f"colorize: no sketch has the name of {wording.list_some(unused)}")

@@ -37,9 +37,9 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
     config = _CONFIG.value
-    numerics.settle()
     if not host_flags.connect(_HOSTS):
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
+    numerics.settle()
     given = config_flags.get_override_values(flags.FLAGS["config"])
     config_name = config_flag.name_of(config_flags.get_config_filename(flags.FLAGS["config"]))
     place = _WORKDIR.value or f"runs/{config_name}"

@@ -39,10 +39,10 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
-    numerics.settle()
     config = _CONFIG.value
     if _DEVICE.value == hardware.CPU:
         sharding.use_every_core_as_a_device(run.batch_sizes(config))
+    numerics.settle()
     with failures.in_one_line():
         validation.check(config, num_devices=1)
         for line in plan_run.plan(config, _DEVICE.value, _PICTURES.value):

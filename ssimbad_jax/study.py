@@ -50,7 +50,6 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; flags start with --")
     logging.set_verbosity(logging.FATAL)  # what libraries log as an error they raise, too
-    numerics.settle()
     workdir = pathlib.Path(_RUN.value).expanduser()
     out = pathlib.Path(_OUT.value).expanduser() if _OUT.value else workdir / "study"
     with failures.in_one_line():
@@ -63,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
             batch_size=_BATCH_SIZE.value,
         )
         sharding.use_every_core_as_a_device([])
+        numerics.settle()
         try:
             sampling_study.study(workdir, out, settings, _PAIRS.value)
         except jax.errors.JaxRuntimeError as error:

@@ -55,6 +55,33 @@ def test_other_dtypes_and_other_noise_are_set_aside_and_told(usual, variable, gi
     assert told == [f"{variable}={given} is set aside: results are those of {value}"]
 
 
+def test_devices_are_chosen_and_processes_joined_before_jax_starts_to_tell(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ssimbad_jax.main",
+            "--config=quickstart",
+            f"--workdir={tmp_path / 'run'}",
+            "--stages=evaluate",
+        ],
+        env={
+            name: value
+            for name, value in {**os.environ, "JAX_ENABLE_X64": "1"}.items()
+            if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+        },
+        cwd=program.REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "JAX_ENABLE_X64=True is set aside: results are those of False\n"
+    assert (
+        done.stderr
+        == f"error: --workdir={tmp_path / 'run'} does not exist; name the folder of a run\n"
+    )
+
+
 def test_another_precision_and_options_of_xla_are_used_told_and_recorded():
     flags = "--xla_cpu_enable_fast_math=false"
     told, (_, _, record) = _settled(JAX_DEFAULT_MATMUL_PRECISION="bfloat16", XLA_FLAGS=flags)

@@ -23,6 +23,8 @@ _VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS")
 def settle() -> None:
     """Gives the settings of jax their fixed values; call it before anything is computed.
 
+    Only after processes are joined and devices chosen, since to tell something starts jax.
+
     What the user had set otherwise is told, a line each, and so is a precision of products.
     """
     for name, value in FIXED.items():
