@@ -14,7 +14,7 @@ def draw_behind(pen: canvas.Pen, rng: np.random.Generator, colours: palette.Pale
     if rng.random() > 0.05:
         return
     hair = colours.hair
-    inner = palette.mix(colours.skin.base, (240, 130, 140), 0.4)
+    inner = palette.Paint(palette.mix(colours.skin.base, (240, 130, 140), 0.4), palette.Role.OTHER)
     for side in (-1, 1):
         flip = np.array([side, 1.0])
         ear = curves.spline(
@@ -39,7 +39,7 @@ def draw_on_hair(
     pen = pen.at(0.5)
     side = rng.choice([-1, 1])
     kind = rng.integers(6)
-    tone = colours.accent if rng.random() < 0.7 else colours.trim
+    tone = colours.accent if colours.chooses("accent_ornament", 0.7, rng) else colours.trim
     if kind == 0:
         _band(pen, volume, tone)
     elif kind == 1:
@@ -79,7 +79,7 @@ def draw_on_face(
     """Draws glasses."""
     if rng.random() > 0.11:
         return
-    dark = rng.random() < 0.6
+    dark = colours.chooses("dark_frame", 0.6, rng)
     frame = (46, 36, 42) if dark else palette.times(colours.accent.base, 0.7, 0.6, 0.65)
     rx, ry = 0.37, rng.uniform(0.27, 0.36)
     square = rng.random() < 0.5

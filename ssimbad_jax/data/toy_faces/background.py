@@ -15,6 +15,16 @@ def draw(pen: canvas.Pen, rng: np.random.Generator) -> None:
     _STYLES[style](pen, rng, colour)
 
 
+def draw_plain(pen: canvas.Pen, rng: np.random.Generator) -> None:
+    """Covers the picture with one colour."""
+    fill(pen, palette.hsv(rng.random(), rng.uniform(0.02, 0.40), rng.uniform(0.35, 0.98)))
+
+
+def fill(pen: canvas.Pen, colour: palette.Colour) -> None:
+    """Covers the picture with `colour`, in picture coordinates."""
+    pen.fill(_rectangle(-0.1, -0.1, 1.1, 1.1), colour)
+
+
 def _rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
     return curves.points((left, top), (right, top), (right, bottom), (left, bottom))
 

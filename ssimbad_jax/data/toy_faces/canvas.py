@@ -64,18 +64,40 @@ def _taper(count: int, start: float, end: float) -> np.ndarray:
 
 
 class Canvas:
-    """A square picture drawn several times larger than asked for."""
+    """A square picture drawn several times larger than asked for, and which role paints where."""
 
-    def __init__(self, size: int):
-        """Starts an empty picture of size x size pixels."""
+    def __init__(self, size: int, has_roles: bool = False):
+        """Starts an empty picture of size x size pixels.
+
+        Args:
+            size: Height and width.
+            has_roles: Whether roles are noted, for `roles`.
+        """
         factor = max(_MIN_SUPERSAMPLING, -(-_MIN_CANVAS // size))
         self.size = size
         self.pixels = size * factor
         self.image = Image.new("RGB", (self.pixels, self.pixels))
+        self.role_image = Image.new("L", self.image.size) if has_roles else None
 
     def pen(self, frame: Frame) -> Pen:
         """Returns a pen that draws in the coordinates of `frame`."""
-        return Pen(self.image, frame, self.pixels)
+        return Pen(self.image, frame, self.pixels, role_image=self.role_image)
+
+    def fill_role(self, role: palette.Role) -> None:
+        """Gives all that is painted so far one role."""
+        if self.role_image is not None:
+            self.role_image.paste(int(role), (0, 0, self.pixels, self.pixels))
+
+    def roles(self) -> np.ndarray:
+        """Returns the role at the centre of each pixel, uint8 [size, size].
+
+        Raises:
+            ValueError: If no roles were noted.
+        """
+        if self.role_image is None:
+            raise ValueError("no roles were noted; make the canvas with has_roles=True.")
+        factor = self.pixels // self.size
+        return np.asarray(self.role_image)[factor // 2 :: factor, factor // 2 :: factor].copy()
 
     def finish(self, light: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> np.ndarray:
         """Returns the picture under coloured light, averaged down to uint8 [size, size, 3]."""
@@ -94,10 +116,16 @@ class Pen:
         pixels: int,
         depth: float = 0.0,
         corner: tuple[int, int] = (0, 0),
+        role_image: Image.Image | None = None,
     ):
-        """Draws on `image`, whose top left pixel is `corner` of a picture `pixels` wide."""
+        """Draws on `image`, whose top left pixel is `corner` of a picture `pixels` wide.
+
+        Roles are drawn on `role_image`, which is as large.
+        """
         self._image = image
         self._draw = ImageDraw.Draw(image)
+        self._role_image = role_image
+        self._role_draw = None if role_image is None else ImageDraw.Draw(role_image)
         self._frame = frame
         self._pixels = pixels
         self._depth = depth
@@ -105,7 +133,7 @@ class Pen:
 
     def at(self, depth: float) -> Pen:
         """Returns the same pen at another depth."""
-        return Pen(self._image, self._frame, self._pixels, depth, self._corner)
+        return Pen(self._image, self._frame, self._pixels, depth, self._corner, self._role_image)
 
     def _place(self, path: np.ndarray) -> np.ndarray:
         # Whole pixels: Pillow would truncate, and rounding hides differences in the last bit.
@@ -114,7 +142,10 @@ class Pen:
 
     def fill(self, path: np.ndarray, colour: palette.Colour) -> None:
         """Fills the polygon [N, 2]."""
-        self._draw.polygon(self._place(path).ravel().tolist(), fill=colour)
+        placed = self._place(path).ravel().tolist()
+        self._draw.polygon(placed, fill=colour)
+        if self._role_draw is not None:
+            self._role_draw.polygon(placed, fill=int(palette.role_of(colour)))
 
     def line(
         self,
@@ -162,9 +193,13 @@ class Pen:
         if right <= left or bottom <= top:
             yield Pen(Image.new("RGB", (1, 1)), self._frame, self._pixels, self._depth)
             return
-        inner = self._image.crop((left, top, right, bottom))
+        box = (left, top, right, bottom)
+        inner = self._image.crop(box)
+        inner_roles = None if self._role_image is None else self._role_image.crop(box)
         corner = (self._corner[0] + left, self._corner[1] + top)
-        yield Pen(inner, self._frame, self._pixels, self._depth, corner)
+        yield Pen(inner, self._frame, self._pixels, self._depth, corner, inner_roles)
         mask = Image.new("1", inner.size)
         ImageDraw.Draw(mask).polygon((placed - (left, top)).ravel().tolist(), fill=1)
         self._image.paste(inner, (left, top), mask)
+        if self._role_image is not None and inner_roles is not None:
+            self._role_image.paste(inner_roles, (left, top), mask)

@@ -101,8 +101,10 @@ def _tie(pen: canvas.Pen, tone: palette.Tone) -> None:
 
 
 def _sailor(pen: canvas.Pen, rng: np.random.Generator, colours: palette.Palette) -> None:
-    white = palette.tone((246, 246, 248))
-    shirt, collar = (white, colours.cloth) if rng.random() < 0.7 else (colours.cloth, white)
+    white = palette.tone(palette.Paint((246, 246, 248), palette.Role.WHITE))
+    shirt, collar = white, colours.cloth
+    if not colours.chooses("white_shirt", 0.7, rng):
+        shirt, collar = collar, shirt
     _torso(pen, shirt, curves.points((0.46, 1.40), (0.0, 2.05), (-0.46, 1.40)))
     flap = curves.points(
         (0.40, 1.30),
@@ -136,7 +138,7 @@ def _sailor(pen: canvas.Pen, rng: np.random.Generator, colours: palette.Palette)
 
 
 def _blazer(pen: canvas.Pen, rng: np.random.Generator, colours: palette.Palette) -> None:
-    white = palette.tone((248, 247, 246))
+    white = palette.tone(palette.Paint((248, 247, 246), palette.Role.WHITE))
     _torso(pen, colours.cloth, curves.points((0.55, 1.45), (0.0, 2.9), (-0.55, 1.45)))
     pen.fill(
         curves.points(
@@ -174,7 +176,8 @@ def _shirt(pen: canvas.Pen, rng: np.random.Generator, colours: palette.Palette) 
             0.018,
         )
     collar = curves.points((0.36, 1.28), (0.60, 1.44), (0.46, 1.92), (0.0, 1.68), (0.12, 1.56))
-    _pair(pen, collar, colours.trim if rng.random() < 0.5 else colours.cloth)
+    is_trim = colours.chooses("trim_collar", 0.5, rng)
+    _pair(pen, collar, colours.trim if is_trim else colours.cloth)
     if rng.random() < 0.4:
         bow(pen, 0.0, 1.78, 0.45, colours.accent)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -22,6 +24,23 @@ from ssimbad_jax.data.toy_faces import (
 
 VERSION = "1.0.0"  # raised whenever a seed's picture changes
 MIN_SIZE = 8
+_PARTS = (
+    "pose",
+    "colour",
+    "back",
+    "front",
+    "eye",
+    "face",
+    "cloth",
+    "room",
+    "behind",
+    "on_hair",
+    "on_face",
+    "on_neck",
+)
+_CROSS = 100  # offset of the streams of `draw_cross`: no face of it is one of `draw`
+_CHOICES = 99  # number of the stream of a palette's choices, before the offset
+_WHOLE = canvas.Frame(1.0, 0.0, 0.0, 0.0)  # picture coordinates
 _NECK_Y = 1.15  # the head tilts around this point of its axis
 
 
@@ -40,44 +59,51 @@ def draw(seed: int, size: int) -> np.ndarray:
     Raises:
         ValueError: If `seed` is negative or `size` is below 8.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}.")
+    _check(size, seed=seed)
+    rngs = _streams(seed)
+    room_rng = rngs["room"]
+    light = palette.scene_light(room_rng)
+    picture = canvas.Canvas(size)
+    background.draw(picture.pen(_WHOLE), room_rng)
+    _draw_character(picture, rngs, palette.sample(rngs["colour"]))
+    return picture.finish(light)
+
+
+def _check(size: int, **seeds: int) -> None:
+    for name, seed in seeds.items():
+        if seed < 0:
+            raise ValueError(f"{name} must be 0 or more, got {seed}.")
     if size < MIN_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} pixels or more, got {size}.")
-    # One stream a part: a change in how one part is drawn leaves the others as they were.
-    streams = (np.random.Generator(np.random.PCG64([part, seed])) for part in range(12))
-    (
-        pose_rng,
-        colour_rng,
-        back_rng,
-        front_rng,
-        eye_rng,
-        face_rng,
-        cloth_rng,
-        room_rng,
-        behind_rng,
-        on_hair_rng,
-        on_face_rng,
-        on_neck_rng,
-    ) = streams
-    colours = palette.sample(colour_rng)
+
+
+def _streams(seed: int, offset: int = 0) -> dict[str, np.random.Generator]:
+    """Returns a stream a part: a change in how one is drawn leaves the others as they were."""
+    return {
+        part: np.random.Generator(np.random.PCG64([offset + number, seed]))
+        for number, part in enumerate(_PARTS)
+    }
+
+
+def _draw_character(
+    picture: canvas.Canvas, rngs: Mapping[str, np.random.Generator], colours: palette.Palette
+) -> None:
+    """Draws hair, face, clothes and what is worn; shapes come from streams, colours do not."""
+    pose_rng, back_rng = rngs["pose"], rngs["back"]
     boyish = pose_rng.random() < 0.2
     volume = pose_rng.uniform(1.0, 1.14)
     head, body = _pose(pose_rng)
-    light = palette.scene_light(room_rng)
-    features, pair = face.sample(face_rng), eyes.sample(eye_rng, boyish)
-    front = hair_front.sample(front_rng, volume, boyish)
+    features, pair = face.sample(rngs["face"]), eyes.sample(rngs["eye"], boyish)
+    front = hair_front.sample(rngs["front"], volume, boyish)
     back = hair_back.sample(back_rng, boyish)
 
-    picture = canvas.Canvas(size)
-    background.draw(picture.pen(canvas.Frame(1.0, 0.0, 0.0, 0.0)), room_rng)
     pen, body_pen = picture.pen(head), picture.pen(body)
     hair_back.draw(pen, back_rng, back, volume, colours)
     face.draw_neck(body_pen, features, colours.skin)
-    accessories.draw_on_neck(body_pen, on_neck_rng, colours)
-    clothing.draw(body_pen, cloth_rng, colours)
+    accessories.draw_on_neck(body_pen, rngs["on_neck"], colours)
+    clothing.draw(body_pen, rngs["cloth"], colours)
     hair_back.draw_over(pen, back_rng, back, colours)
-    accessories.draw_behind(pen, behind_rng, colours)
+    accessories.draw_behind(pen, rngs["behind"], colours)
     face.draw_head(pen, features, colours)
     front_locks = [lock.ribbon.outline() for lock in front.bangs + front.sides]
     face.draw_shadow(pen, features, front_locks, colours.skin)
@@ -85,9 +111,78 @@ def draw(seed: int, size: int) -> np.ndarray:
     eyes.draw(pen.at(1.0), pair, colours)
     hair_front.draw(pen, front, colours.hair)
     eyes.draw_brows(pen.at(1.0), pair, colours)
-    accessories.draw_on_face(pen.at(1.05), on_face_rng, pair, colours)
-    accessories.draw_on_hair(pen, on_hair_rng, volume, not boyish, colours)
-    return picture.finish(light)
+    accessories.draw_on_face(pen.at(1.05), rngs["on_face"], pair, colours)
+    accessories.draw_on_hair(pen, rngs["on_hair"], volume, not boyish, colours)
+
+
+class Drawing(NamedTuple):
+    """A picture and what paints it.
+
+    Attributes:
+        picture: uint8 [size, size, 3].
+        roles: uint8 [size, size], a `palette.Role` at the centre of each pixel, without the light
+            of the scene and without antialiasing.
+    """
+
+    picture: np.ndarray
+    roles: np.ndarray
+
+
+def draw_cross(geometry: int, colours: int, size: int, plain: bool = True) -> Drawing:
+    """Draws the geometry of one seed in the colours of another: the truth of a cross reference.
+
+    Shapes, pose, expression and what is worn belong to `geometry`. All colours, which role paints
+    what can have one of two, the room and its light belong to `colours`. So `draw_cross(a, b)` is
+    what a sketch of a should become after the reference `draw_cross(b, b)`.
+
+    Args:
+        geometry: Any integer >= 0.
+        colours: Any integer >= 0.
+        size: Height and width in pixels, at least 8.
+        plain: Whether the room is one colour in white light; else as `draw` has it.
+
+    Returns:
+        The drawing.
+
+    Raises:
+        ValueError: If a seed is negative or `size` is below 8.
+    """
+    _check(size, geometry=geometry, colours=colours)
+    of_colours = _streams(colours, _CROSS)
+    choices_rng = np.random.Generator(np.random.PCG64([_CROSS + _CHOICES, colours]))
+    sampled = dataclasses.replace(
+        palette.sample(of_colours["colour"]), choices=palette.sample_choices(choices_rng)
+    )
+    room_rng, light = of_colours["room"], (1.0, 1.0, 1.0)
+    picture = canvas.Canvas(size, has_roles=True)
+    if plain:
+        background.draw_plain(picture.pen(_WHOLE), room_rng)
+    else:
+        light = palette.scene_light(room_rng)
+        background.draw(picture.pen(_WHOLE), room_rng)
+    picture.fill_role(palette.Role.BACKGROUND)
+    _draw_character(picture, _streams(geometry, _CROSS), sampled)
+    return Drawing(picture.finish(light), picture.roles())
+
+
+def draw_neutral(geometry: int, size: int) -> np.ndarray:
+    """Draws the geometry of a seed in dark lines on white, from which a sketch tells no colours.
+
+    Args:
+        geometry: As in `draw_cross`.
+        size: Height and width in pixels, at least 8.
+
+    Returns:
+        Picture, uint8 [size, size, 3].
+
+    Raises:
+        ValueError: If the seed is negative or `size` is below 8.
+    """
+    _check(size, geometry=geometry)
+    picture = canvas.Canvas(size)
+    background.fill(picture.pen(_WHOLE), palette.neutral().skin.base)
+    _draw_character(picture, _streams(geometry, _CROSS), palette.neutral())
+    return picture.finish()
 
 
 def draw_png(seed: int, size: int) -> bytes:

@@ -148,7 +148,9 @@ def _open_eye(
     centre = np.array([side * eyes.x, eyes.y])
     upper, lower = (path * flip + centre for path in _lids(eyes))
     opening = np.concatenate([upper, lower[1:-1]])
-    white = palette.mix((250, 250, 252), colours.skin.base, 0.06)
+    white = palette.Paint(
+        palette.mix((250, 250, 252), colours.skin.base, 0.06), palette.Role.EYE_WHITE
+    )
     pen.fill(opening, white)
     with pen.clip(opening) as inside:
         shadow = upper + np.array([0.0, 0.06 * eyes.height])

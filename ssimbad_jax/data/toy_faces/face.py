@@ -9,8 +9,9 @@ import numpy as np
 from ssimbad_jax.data.toy_faces import canvas, curves, palette
 
 _LINE = 0.026
-_MOUTH = (150, 40, 50)
-_TONGUE = (238, 130, 130)
+_MOUTH = palette.Paint((150, 40, 50), palette.Role.MOUTH)
+_TONGUE = palette.Paint((238, 130, 130), palette.Role.MOUTH)
+_TEETH = palette.Paint(palette.WHITE, palette.Role.MOUTH)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,9 @@ def _cheeks(pen: canvas.Pen, face: Face, y: float, colours: palette.Palette) -> 
     stroke = palette.mix(colours.blush, (200, 60, 60), 0.45)
     for side in (-1, 1):
         if face.blush in (1, 2):
-            faint = palette.mix(colours.skin.base, colours.blush, 0.45)
+            faint = palette.Paint(
+                palette.mix(colours.skin.base, colours.blush, 0.45), palette.Role.BLUSH
+            )
             pen.fill(curves.ellipse(side * 0.58, y, 0.235, 0.12), faint)
             pen.fill(
                 curves.ellipse(side * 0.58, y, 0.17, 0.085), palette.mix(faint, colours.blush, 0.6)
@@ -263,7 +266,7 @@ def _shout(pen: canvas.Pen, y: float, w: float, skin: palette.Tone) -> None:
     with pen.clip(path) as inside:
         inside.fill(
             curves.points((-w, y - 0.2), (w, y - 0.2), (w, y - 0.025), (-w, y - 0.025)),
-            palette.WHITE,
+            _TEETH,
         )
     pen.outline(path, 0.026, skin.line)
 

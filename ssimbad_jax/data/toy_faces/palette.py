@@ -4,12 +4,49 @@ from __future__ import annotations
 
 import colorsys
 import dataclasses
+import enum
 
 import numpy as np
 
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (252, 252, 252)
+
+
+class Role(enum.IntEnum):
+    """What a colour paints."""
+
+    OTHER = 0
+    BACKGROUND = 1
+    HAIR = 2
+    SKIN = 3
+    IRIS = 4
+    EYE_WHITE = 5
+    MOUTH = 6
+    BLUSH = 7
+    CLOTH = 8
+    TRIM = 9
+    ACCENT = 10
+    WHITE = 11
+    LINE = 12
+
+
+class Paint(tuple[int, int, int]):
+    """A colour that knows its role; what `mix` and `times` make of it keeps the role."""
+
+    role: Role
+
+    def __new__(cls, colour: Colour, role: Role) -> Paint:
+        """Gives a colour a role."""
+        paint = super().__new__(cls, colour)
+        paint.role = role
+        return paint
+
+
+def role_of(colour: Colour) -> Role:
+    """Returns the role of a colour; `OTHER` if it has none."""
+    return colour.role if isinstance(colour, Paint) else Role.OTHER
+
 
 # Hue, saturation and value ranges of hair, with how often they are worn.
 _HAIR = {
@@ -33,12 +70,12 @@ _EYE_HUES = (0.02, 0.06, 0.09, 0.13, 0.30, 0.38, 0.48, 0.55, 0.60, 0.66, 0.76, 0
 def mix(first: Colour, second: Colour, weight: float) -> Colour:
     """Returns `first` with the fraction `weight` of `second` mixed in."""
     a, b = (np.array(colour, dtype=np.float64) for colour in (first, second))
-    return _rounded(a + weight * (b - a))
+    return Paint(_rounded(a + weight * (b - a)), role_of(first))
 
 
 def times(colour: Colour, red: float, green: float, blue: float) -> Colour:
     """Returns the colour multiplied channel by channel, as under coloured light."""
-    return _rounded(np.array(colour) * np.array([red, green, blue]))
+    return Paint(_rounded(np.array(colour) * np.array([red, green, blue])), role_of(colour))
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
@@ -69,17 +106,38 @@ class Tone:
 
 
 def tone(base: Colour) -> Tone:
-    """Derives cool shadows, shine and a dark outline from a base colour."""
+    """Derives cool shadows, shine and a dark outline from a base colour, whose role they have."""
     dark = sum(base) < 240
     shade = times(base, 0.62, 0.60, 0.70) if dark else times(base, 0.80, 0.73, 0.80)
     light = mix(base, (225, 230, 255), 0.35) if dark else mix(base, WHITE, 0.62)
     line = mix(times(base, 0.40, 0.31, 0.36), (22, 12, 20), 0.62 if dark else 0.38)
-    return Tone(base, shade, light, line)
+    return Tone(base, shade, light, Paint(line, Role.LINE))
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """Which role paints what can have one of two.
+
+    Attributes:
+        white_shirt: A sailor's shirt is white and its collar cloth; else the other way round.
+        trim_collar: A shirt's collar is trim; else cloth.
+        accent_ornament: What is worn on the hair is accent; else trim.
+        dark_frame: Glasses are dark; else accent.
+    """
+
+    white_shirt: bool
+    trim_collar: bool
+    accent_ornament: bool
+    dark_frame: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Palette:
-    """The colours of one character."""
+    """The colours of one character.
+
+    Attributes:
+        choices: What the palette decides beside colours; None: the geometry does.
+    """
 
     hair: Tone
     skin: Tone
@@ -88,22 +146,64 @@ class Palette:
     cloth: Tone
     trim: Tone
     accent: Tone
+    choices: Choices | None = None
+
+    def chooses(self, choice: str, share: float, rng: np.random.Generator) -> bool:
+        """Returns the palette's choice; drawn from the geometry's stream if it has none.
+
+        Args:
+            choice: An attribute of `Choices`.
+            share: How often it is made.
+            rng: Stream of the geometry, which a palette with choices leaves as it is.
+        """
+        if self.choices is None:
+            return bool(rng.random() < share)
+        return bool(getattr(self.choices, choice))
 
 
 def sample(rng: np.random.Generator) -> Palette:
     """Draws the colours of one character."""
-    hair = tone(_hair(rng))
+    hair = tone(Paint(_hair(rng), Role.HAIR))
     hair = dataclasses.replace(hair, light=mix(hair.base, hair.light, rng.uniform(0.5, 1.0)))
-    skin_base = _skin(rng)
+    skin_base = Paint(_skin(rng), Role.SKIN)
     skin = Tone(
         base=skin_base,
         shade=times(skin_base, 0.90, 0.76, 0.74),
         light=mix(skin_base, WHITE, 0.5),
-        line=mix(times(skin_base, 0.38, 0.22, 0.20), (30, 12, 16), 0.5),
+        line=Paint(mix(times(skin_base, 0.38, 0.22, 0.20), (30, 12, 16), 0.5), Role.LINE),
     )
-    cloth, trim, accent = (tone(colour) for colour in _clothes(rng))
-    blush = mix(skin_base, (240, 90, 90), 0.28)
-    return Palette(hair, skin, blush, tone(_iris(rng)), cloth, trim, accent)
+    cloth, trim, accent = (
+        tone(Paint(colour, role))
+        for colour, role in zip(_clothes(rng), (Role.CLOTH, Role.TRIM, Role.ACCENT), strict=True)
+    )
+    blush = Paint(mix(skin_base, (240, 90, 90), 0.28), Role.BLUSH)
+    iris = tone(Paint(_iris(rng), Role.IRIS))
+    return Palette(hair, skin, blush, iris, cloth, trim, accent)
+
+
+def sample_choices(rng: np.random.Generator) -> Choices:
+    """Draws the choices of a palette, as often each as version 1.0.0 of the drawings does."""
+    return Choices(*(bool(rng.random() < share) for share in (0.7, 0.5, 0.7, 0.6)))
+
+
+def neutral() -> Palette:
+    """Returns dark lines on white, alike for all that is painted."""
+    white, dark = (246, 246, 246), (40, 36, 38)
+
+    def flat(role: Role) -> Tone:
+        paint = Paint(white, role)
+        return Tone(paint, paint, paint, Paint(dark, Role.LINE))
+
+    return Palette(
+        flat(Role.HAIR),
+        flat(Role.SKIN),
+        Paint(white, Role.BLUSH),
+        flat(Role.IRIS),
+        flat(Role.CLOTH),
+        flat(Role.TRIM),
+        flat(Role.ACCENT),
+        Choices(white_shirt=True, trim_collar=True, accent_ornament=True, dark_frame=True),
+    )
 
 
 def scene_light(rng: np.random.Generator) -> tuple[float, float, float]:
