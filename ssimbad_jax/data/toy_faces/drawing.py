@@ -148,12 +148,7 @@ def draw_cross(geometry: int, colours: int, size: int, plain: bool = True) -> Dr
         ValueError: If a seed is negative or `size` is below 8.
     """
     _check(size, geometry=geometry, colours=colours)
-    of_colours = _streams(colours, _CROSS)
-    choices_rng = np.random.Generator(np.random.PCG64([_CROSS + _CHOICES, colours]))
-    sampled = dataclasses.replace(
-        palette.sample(of_colours["colour"]), choices=palette.sample_choices(choices_rng)
-    )
-    room_rng, light = of_colours["room"], (1.0, 1.0, 1.0)
+    room_rng, light = _streams(colours, _CROSS)["room"], (1.0, 1.0, 1.0)
     picture = canvas.Canvas(size, has_roles=True)
     if plain:
         background.draw_plain(picture.pen(_WHOLE), room_rng)
@@ -161,8 +156,15 @@ def draw_cross(geometry: int, colours: int, size: int, plain: bool = True) -> Dr
         light = palette.scene_light(room_rng)
         background.draw(picture.pen(_WHOLE), room_rng)
     picture.fill_role(palette.Role.BACKGROUND)
-    _draw_character(picture, _streams(geometry, _CROSS), sampled)
+    _draw_character(picture, _streams(geometry, _CROSS), cross_palette(colours))
     return Drawing(picture.finish(light), picture.roles())
+
+
+def cross_palette(colours: int) -> palette.Palette:
+    """Returns the palette of a seed of `draw_cross`, with its choices of roles."""
+    choices_rng = np.random.Generator(np.random.PCG64([_CROSS + _CHOICES, colours]))
+    sampled = palette.sample(_streams(colours, _CROSS)["colour"])
+    return dataclasses.replace(sampled, choices=palette.sample_choices(choices_rng))
 
 
 def draw_neutral(geometry: int, size: int) -> np.ndarray:
