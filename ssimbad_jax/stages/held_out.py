@@ -63,8 +63,8 @@ def validator(
 
     def mean_loss(state: state_lib.TrainState) -> float:
         parts = [sums(state.ema_params, n, batch) for n, batch in enumerate(batches)]
-        total, count = np.sum(jax.device_get(parts), axis=0, dtype=np.float64)
-        return float(total / count)
+        totals, counts = np.asarray(jax.device_get(parts), np.float64).T
+        return float(totals.sum() / counts.sum())
 
     return mean_loss
 
